@@ -1,0 +1,149 @@
+//! Many requests in one: each is answered on its own.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::request::{json_from_body, not_an_object};
+use super::{BATCH_REQUESTS_MAX, CaptionRequest, CaptionResponse, ValidRequest};
+use crate::problem::{FieldError, FieldErrorCode, Problem};
+
+/// A batch whose frame is sound. Each item is a valid request or the problem that its sender gets back.
+#[derive(Clone, Debug)]
+pub struct BatchRequest {
+    /// In the caller's order, 1 to 100.
+    pub items: Vec<Result<ValidRequest, Problem>>,
+}
+
+impl BatchRequest {
+    /// Reads `{"requests": [...]}`. Pointers of an item's faults start at the batch: `/requests/3/style`.
+    ///
+    /// # Errors
+    /// 400 when the body cannot be read, 422 when the frame is not as above.
+    pub fn from_json(body: &[u8]) -> Result<Self, Problem> {
+        let frame_fault = |pointer: &str, code, detail: String| {
+            Problem::invalid_fields(vec![FieldError { pointer: pointer.to_owned(), code, detail }])
+        };
+        let Value::Object(mut frame) = json_from_body(body)? else {
+            return Err(Problem::invalid_fields(vec![not_an_object("")]));
+        };
+        let requests = match frame.remove("requests") {
+            Some(Value::Array(requests)) => requests,
+            Some(_) => {
+                return Err(frame_fault("/requests", FieldErrorCode::WrongType, "must be an array".to_owned()));
+            }
+            None => return Err(frame_fault("/requests", FieldErrorCode::Missing, "is required".to_owned())),
+        };
+        if !(1..=BATCH_REQUESTS_MAX).contains(&requests.len()) {
+            let detail = format!("must have 1 to {BATCH_REQUESTS_MAX} requests");
+            return Err(frame_fault("/requests", FieldErrorCode::OutOfRange, detail));
+        }
+        if !frame.is_empty() {
+            let detail = "has fields besides requests".to_owned();
+            return Err(frame_fault("", FieldErrorCode::UnknownField, detail));
+        }
+        let items = requests.into_iter().enumerate().map(|(index, request)| item(index, request)).collect();
+        Ok(Self { items })
+    }
+
+    /// The canonical body for the given requests.
+    #[must_use]
+    pub fn to_json<'a>(requests: impl IntoIterator<Item = &'a ValidRequest>) -> String {
+        let requests: Vec<_> = requests.into_iter().map(ValidRequest::to_json).collect();
+        format!("{{\"requests\":[{}]}}", requests.join(","))
+    }
+}
+
+fn item(index: usize, request: Value) -> Result<ValidRequest, Problem> {
+    let pointer = format!("/requests/{index}");
+    let Value::Object(fields) = request else {
+        return Err(Problem::invalid_fields(vec![not_an_object(&pointer)]));
+    };
+    CaptionRequest(fields).validate_at(&pointer).map_err(Problem::invalid_fields)
+}
+
+/// One item's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchItem {
+    /// Position in the batch, from 0.
+    pub index: usize,
+    /// The HTTP status that the item alone would have had.
+    pub status: u16,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: BatchOutcome,
+}
+
+/// What became of one item; on the wire the member `response` or the member `problem`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchOutcome {
+    /// A caption.
+    Response(Box<CaptionResponse>),
+    /// Why there is none.
+    Problem(Problem),
+}
+
+impl BatchItem {
+    /// The item at `index` with its answer.
+    #[must_use]
+    pub fn new(index: usize, answer: Result<CaptionResponse, Problem>) -> Self {
+        match answer {
+            Ok(response) => Self { index, status: 200, outcome: BatchOutcome::Response(Box::new(response)) },
+            Err(problem) => Self { index, status: problem.status, outcome: BatchOutcome::Problem(problem) },
+        }
+    }
+}
+
+/// All answers, in the order of the requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchResponse {
+    /// One for each request.
+    pub results: Vec<BatchItem>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::ProblemCode;
+
+    #[test]
+    fn one_bad_item_does_not_spoil_the_others() {
+        let body = r#"{"requests": [{"content_description": "a"}, {"style": 1}, 7]}"#;
+        let items = BatchRequest::from_json(body.as_bytes()).unwrap().items;
+        assert!(items[0].is_ok());
+        let pointers: Vec<_> = items[1].as_ref().unwrap_err().errors.iter().map(|e| e.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/requests/1/content_description", "/requests/1/style"]);
+        assert_eq!(items[2].as_ref().unwrap_err().errors[0].pointer, "/requests/2");
+    }
+
+    #[test]
+    fn a_frame_at_fault_is_refused_whole() {
+        let too_many = format!(r#"{{"requests": [{}]}}"#, vec!["{}"; 101].join(","));
+        for body in
+            ["[]", "{}", r#"{"requests": 1}"#, r#"{"requests": []}"#, r#"{"requests": [{}], "x": 1}"#, &too_many]
+        {
+            let problem = BatchRequest::from_json(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.code, ProblemCode::InvalidFields, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_item_on_the_wire_has_a_response_or_a_problem() {
+        let item = BatchItem::new(3, Err(Problem::new(ProblemCode::Overloaded, "full")));
+        let wire = serde_json::to_value(&item).unwrap();
+        assert_eq!((wire["index"].as_u64(), wire["status"].as_u64()), (Some(3), Some(503)));
+        assert_eq!(wire["problem"]["code"], "overloaded");
+        assert_eq!(serde_json::from_value::<BatchItem>(wire).unwrap(), item);
+    }
+
+    #[test]
+    fn the_canonical_batch_reads_back_as_the_same_requests() {
+        let body = r#"{"requests": [{"content_description": "a"}, {"content_description": "b", "seed": 4}]}"#;
+        let valid = |bytes: &[u8]| {
+            let items = BatchRequest::from_json(bytes).unwrap().items;
+            items.into_iter().collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        let requests = valid(body.as_bytes());
+        assert_eq!(valid(BatchRequest::to_json(&requests).as_bytes()), requests);
+    }
+}

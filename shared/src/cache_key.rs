@@ -1,0 +1,172 @@
+//! Under which name an answer is kept: a 256-bit hash of everything that decides it.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::api::ValidRequest;
+
+/// Changes whenever the canonical form does, so that old entries are never read as new ones.
+const CANONICAL_FORM: &[u8] = b"lede-caption/1";
+
+/// What decides an answer besides the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheNamespace<'a> {
+    /// The model's id, such as `lede-nano-1`.
+    pub model: &'a str,
+    /// The policy table's version.
+    pub policy_version: &'a str,
+    /// Raised to purge everything at once.
+    pub epoch: u64,
+    /// Set for entries that only one tenant may see; `None` is shared by all.
+    pub tenant: Option<&'a str>,
+}
+
+/// A cache key: SHA-256 of the canonical form. Shown and stored as 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheKey(pub [u8; 32]);
+
+impl CacheKey {
+    /// The key of `request` in `namespace`.
+    #[must_use]
+    pub fn of(namespace: &CacheNamespace<'_>, request: &ValidRequest) -> Self {
+        Self(Sha256::digest(canonical_form(namespace, request)).into())
+    }
+
+    /// The weak entity tag of answers under this key: bodies differ in their timings only.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("W/\"{self}\"")
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "CacheKey({self})")
+    }
+}
+
+/// An unambiguous byte string: each field as tag, length (big-endian `u32`) and bytes, in a fixed order.
+/// Both structs are taken apart without `..`, so that a new field does not compile until it is decided here.
+#[must_use]
+pub fn canonical_form(namespace: &CacheNamespace<'_>, request: &ValidRequest) -> Vec<u8> {
+    let CacheNamespace { model, policy_version, epoch, tenant } = *namespace;
+    let ValidRequest { content_description, style, hashtag_count, optimization_level, variants, seed } = request;
+    let mut form = Vec::with_capacity(content_description.len() + 128);
+    form.extend_from_slice(CANONICAL_FORM);
+    field(&mut form, b'm', model.as_bytes());
+    field(&mut form, b'p', policy_version.as_bytes());
+    field(&mut form, b'e', &epoch.to_be_bytes());
+    optional_field(&mut form, b't', tenant.map(str::as_bytes));
+    field(&mut form, b'd', content_description.as_bytes());
+    field(&mut form, b's', style.as_str().as_bytes());
+    field(&mut form, b'h', &[*hashtag_count]);
+    field(&mut form, b'o', optimization_level.as_str().as_bytes());
+    field(&mut form, b'v', &[*variants]);
+    optional_field(&mut form, b'r', seed.map(u64::to_be_bytes).as_ref().map(|bytes| bytes.as_slice()));
+    form
+}
+
+fn field(form: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    form.push(tag);
+    form.extend_from_slice(&length.to_be_bytes());
+    form.extend_from_slice(bytes);
+}
+
+/// Absent is written as the tag in upper case without a length, so it differs from present-and-empty.
+fn optional_field(form: &mut Vec<u8>, tag: u8, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => field(form, tag, bytes),
+        None => form.push(tag.to_ascii_uppercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{OptimizationLevel, Style};
+    use proptest::prelude::*;
+
+    const NAMESPACE: CacheNamespace<'static> =
+        CacheNamespace { model: "lede-nano-1", policy_version: "2025-12", epoch: 1, tenant: None };
+
+    fn any_request() -> impl Strategy<Value = ValidRequest> {
+        let style = prop::sample::select(Style::ALL);
+        let level = prop::sample::select(OptimizationLevel::ALL);
+        ("[a-c ]{1,3}", style, 0u8..3, level, 1u8..3, prop::option::of(0u64..3)).prop_map(
+            |(content_description, style, hashtag_count, optimization_level, variants, seed)| ValidRequest {
+                content_description,
+                style,
+                hashtag_count,
+                optimization_level,
+                variants,
+                seed,
+            },
+        )
+    }
+
+    fn any_namespace() -> impl Strategy<Value = (String, String, u64, Option<String>)> {
+        ("[ab]{0,2}", "[ab]{0,2}", 0u64..3, prop::option::of("[ab]{0,2}"))
+    }
+
+    fn namespace(
+        (model, policy_version, epoch, tenant): &(String, String, u64, Option<String>),
+    ) -> CacheNamespace<'_> {
+        CacheNamespace { model, policy_version, epoch: *epoch, tenant: tenant.as_deref() }
+    }
+
+    proptest! {
+        // Small alphabets, so that equal requests and near misses both come up often.
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+        #[test]
+        fn keys_are_equal_exactly_when_everything_that_matters_is(
+            a in any_request(), b in any_request(), in_a in any_namespace(), in_b in any_namespace(), same in any::<bool>(),
+        ) {
+            let in_b = if same { in_a.clone() } else { in_b };
+            let keys_equal = CacheKey::of(&namespace(&in_a), &a) == CacheKey::of(&namespace(&in_b), &b);
+            prop_assert_eq!(keys_equal, a == b && in_a == in_b);
+        }
+    }
+
+    #[test]
+    fn changing_any_one_field_changes_the_key() {
+        let base = ValidRequest {
+            content_description: "a".to_owned(),
+            style: Style::Casual,
+            hashtag_count: 5,
+            optimization_level: OptimizationLevel::Balanced,
+            variants: 1,
+            seed: None,
+        };
+        let changed = [
+            ValidRequest { content_description: "A".to_owned(), ..base.clone() },
+            ValidRequest { style: Style::Bold, ..base.clone() },
+            ValidRequest { hashtag_count: 6, ..base.clone() },
+            ValidRequest { optimization_level: OptimizationLevel::Quality, ..base.clone() },
+            ValidRequest { variants: 2, ..base.clone() },
+            ValidRequest { seed: Some(0), ..base.clone() },
+            ValidRequest { seed: Some(1), ..base.clone() },
+        ];
+        let mut keys: Vec<_> = changed.iter().map(|request| CacheKey::of(&NAMESPACE, request)).collect();
+        keys.extend([
+            CacheKey::of(&NAMESPACE, &base),
+            CacheKey::of(&CacheNamespace { model: "other", ..NAMESPACE }, &base),
+            CacheKey::of(&CacheNamespace { policy_version: "2026-01", ..NAMESPACE }, &base),
+            CacheKey::of(&CacheNamespace { epoch: 2, ..NAMESPACE }, &base),
+            CacheKey::of(&CacheNamespace { tenant: Some(""), ..NAMESPACE }, &base),
+            CacheKey::of(&CacheNamespace { tenant: Some("acme"), ..NAMESPACE }, &base),
+        ]);
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+}

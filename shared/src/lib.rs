@@ -1,0 +1,18 @@
+//! The contract between Lede's edge and its origin.
+//!
+//! Pure by rule: no I/O, no async, no clock and no randomness. Time and entropy are arguments, so every
+//! decision made here can be replayed in a test, and the same code runs as wasm in a Worker and natively
+//! in the origin. A type enters only when both sides name it.
+
+pub mod api;
+pub mod api_key;
+pub mod cache_key;
+pub mod cache_status;
+pub mod clock;
+pub mod freshness;
+pub mod headers;
+pub mod policy;
+pub mod problem;
+pub mod request_cache_control;
+pub mod request_id;
+pub mod signature;
