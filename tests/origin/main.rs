@@ -1,0 +1,7 @@
+//! The real origin binary, the real model, real HTTP.
+#![expect(clippy::unwrap_used, reason = "a suite that cannot reach its own processes has failed")]
+
+mod bad_input;
+mod captions;
+mod lifecycle;
+mod signature;

@@ -1,0 +1,92 @@
+//! The built Worker in the real workerd.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::process::Process;
+use crate::{SIGNING_KEY, api_key_hashes, path_from_environment, repository_root};
+
+const READY_WAIT: Duration = Duration::from_secs(60);
+
+/// A running edge.
+pub struct Edge {
+    process: Process,
+    /// `http://127.0.0.1:<port>`.
+    pub url: String,
+}
+
+impl Edge {
+    /// Starts the Worker in workerd on a free port, in front of `origin_url`, with an empty Workers KV.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[must_use]
+    pub fn start(origin_url: &str) -> Self {
+        Self::start_with(origin_url, &json!({}))
+    }
+
+    /// The same with more variables, which replace those of `wrangler.toml`.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[must_use]
+    pub fn start_with(origin_url: &str, vars: &Value) -> Self {
+        let mut all = json!({
+            "ORIGIN_URL": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
+        });
+        for (name, value) in vars.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        let root = repository_root();
+        let settings = json!({
+            "configPath": root.join("wrangler.toml"), "modulesRoot": path_from_environment("LEDE_EDGE_DIR"), "vars": all,
+        });
+        let mut command = Command::new("node");
+        command
+            .arg(root.join("tests/support/edge.mjs"))
+            .current_dir(&root)
+            .env("WRANGLER_SEND_METRICS", "false")
+            .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
+            .env("CI", "true")
+            .stdin(Stdio::piped());
+        let mut process = Process::start(command, true);
+        let line = format!("{settings}\n");
+        // The pipe stays open: its end is the script's sign to stop.
+        let stdin = process.child().stdin.as_mut().expect("standard input is a pipe");
+        stdin.write_all(line.as_bytes()).expect("the script reads its settings");
+        let url = first_url(&mut process);
+        Self { process, url }
+    }
+
+    /// What workerd and the script have written.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Is it still there?
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        !self.process.has_ended()
+    }
+}
+
+/// The URL that the script prints once the Worker answers. Everything it prints later is thrown away, so that the
+/// pipe never fills.
+fn first_url(process: &mut Process) -> String {
+    let stdout = process.child().stdout.take().expect("standard output is a pipe");
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let announced = serde_json::from_str::<Value>(&line).ok();
+            if let Some(url) = announced.as_ref().and_then(|value| value["url"].as_str()) {
+                let _ = sender.send(url.to_owned());
+            }
+        }
+    });
+    receiver.recv_timeout(READY_WAIT).unwrap_or_else(|_| panic!("workerd does not answer:\n{}", process.log()))
+}

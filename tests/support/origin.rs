@@ -1,0 +1,110 @@
+//! The real origin binary with the real model.
+
+use std::net::TcpListener;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use crate::process::Process;
+use crate::{SIGNING_KEY, api_key_hashes, client, path_from_environment};
+
+const READY_WAIT: Duration = Duration::from_secs(60);
+
+/// Environment variables beyond the suite's own.
+pub type OriginSettings<'a> = &'a [(&'a str, &'a str)];
+
+/// A running origin.
+pub struct Origin {
+    process: Process,
+    /// `http://127.0.0.1:<port>`.
+    pub url: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Starts an origin on a free port and waits until it can generate.
+    ///
+    /// # Panics
+    /// When it is not ready in time; its log is in the report.
+    pub async fn start() -> Self {
+        Self::start_with(free_port(), &[]).await
+    }
+
+    /// The same on a given port with more settings.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn start_with(port: u16, settings: OriginSettings<'_>) -> Self {
+        let mut origin = Self::spawn(port, settings);
+        let until = Instant::now() + READY_WAIT;
+        while !origin.is_ready().await {
+            assert!(!origin.process.has_ended(), "the origin ended:\n{}", origin.log());
+            assert!(Instant::now() < until, "the origin is not ready:\n{}", origin.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        origin
+    }
+
+    /// Starts the process without waiting for anything.
+    #[must_use]
+    pub fn spawn(port: u16, settings: OriginSettings<'_>) -> Self {
+        let mut command = Command::new(path_from_environment("LEDE_ORIGIN_BIN"));
+        command
+            .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
+            .env("LEDE_MODEL_DIR", path_from_environment("LEDE_MODEL_DIR"))
+            .env("LEDE_ORT_LIBRARY", path_from_environment("LEDE_ORT_LIBRARY"))
+            .env("LEDE_API_KEY_HASHES", api_key_hashes())
+            .env("LEDE_EDGE_SIGNING_KEYS", SIGNING_KEY)
+            .env("LEDE_LOG_FORMAT", "json")
+            .envs(settings.iter().copied());
+        Self { process: Process::start(command, false), url: format!("http://127.0.0.1:{port}"), port }
+    }
+
+    /// The port it listens on, also for one started later in its place.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Does it say that it can generate?
+    pub async fn is_ready(&self) -> bool {
+        let answer = client().get(format!("{}/health/ready", self.url)).send().await;
+        answer.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Resident memory in KiB.
+    #[must_use]
+    pub fn resident_kib(&self) -> Option<u64> {
+        self.process.resident_kib()
+    }
+
+    /// Asks it to drain, as a service manager does.
+    pub fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, at_most: Duration) -> Option<ExitStatus> {
+        self.process.wait(at_most)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+/// A port that nobody listens on at this moment.
+///
+/// # Panics
+/// When the machine has none left.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("a bound listener has an address").port()
+}

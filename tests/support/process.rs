@@ -1,0 +1,107 @@
+//! A child process that cannot outlive its test.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tempfile::NamedTempFile;
+
+const STOP_WAIT: Duration = Duration::from_secs(10);
+const POLL_EVERY: Duration = Duration::from_millis(20);
+
+/// A running child in its own process group, its output in a file that is shown when something goes wrong.
+pub(crate) struct Process {
+    child: Child,
+    log: NamedTempFile,
+}
+
+impl Process {
+    /// Starts `command`; standard error goes to the log, and standard output too unless `command` says otherwise.
+    pub(crate) fn start(mut command: Command, keep_stdout: bool) -> Self {
+        let log = NamedTempFile::new().expect("a temporary file can be made");
+        let write = || File::options().append(true).open(log.path()).expect("the log can be opened");
+        command.process_group(0).stderr(write());
+        command.stdout(if keep_stdout { Stdio::piped() } else { Stdio::from(write()) });
+        let program = command.get_program().to_owned();
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
+        Self { child, log }
+    }
+
+    /// The child, for its pipes.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// What it has written so far.
+    pub(crate) fn log(&self) -> String {
+        let mut text = String::new();
+        let read = self.log.reopen().and_then(|mut file| file.read_to_string(&mut text));
+        read.map_or_else(|error| format!("(the log cannot be read: {error})"), |_| text)
+    }
+
+    /// Resident memory in KiB, as the kernel counts it.
+    pub(crate) fn resident_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Has it ended?
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Sends SIGTERM to the process alone, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        kill(self.pid(), Signal::SIGTERM).expect("the process is there");
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self, at_most: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + at_most;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            std::thread::sleep(POLL_EVERY);
+        }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        // The group may already be gone; that is what is wanted.
+        let _ = killpg(self.pid(), Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid is small"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = killpg(self.pid(), Signal::SIGTERM);
+        if self.wait(STOP_WAIT).is_none() {
+            self.kill();
+        }
+        if std::thread::panicking() {
+            eprint_log(&self.log());
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the log of a process belongs to the report of the test that failed")]
+fn eprint_log(log: &str) {
+    const SHOWN_CHARS_MAX: usize = 8_000;
+    let start = log.len().saturating_sub(SHOWN_CHARS_MAX);
+    eprintln!("--- the process wrote ---\n{}", log.get(start..).unwrap_or(log));
+}
