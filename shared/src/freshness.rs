@@ -100,7 +100,9 @@ pub fn cacheability(
     policy_version: &str,
     no_store_requested: bool,
 ) -> Cacheability {
-    let incomplete = |warning: &Warning| warning.code == WarningCode::HashtagsIncomplete;
+    let incomplete = |warning: &Warning| {
+        matches!(warning.code, WarningCode::HashtagsIncomplete | WarningCode::CaptionTruncated)
+    };
     if no_store_requested {
         Cacheability::NotStorable(NotStorable::NoStoreRequested)
     } else if response.model != model {
@@ -146,6 +148,32 @@ mod tests {
     #[test]
     fn a_clock_that_stepped_back_leaves_an_answer_fresh() {
         assert_eq!(record().at(UnixMillis(0)), Freshness::Fresh { ttl_ms: 100 });
+    }
+
+    fn response(warnings: &[WarningCode]) -> CaptionResponse {
+        let golden = include_str!("../../tests/fixtures/wire/response.json");
+        let mut response: CaptionResponse = serde_json::from_str(golden).unwrap();
+        response.warnings = warnings.iter().map(|code| Warning { code: *code, detail: String::new() }).collect();
+        response
+    }
+
+    #[test]
+    fn only_complete_answers_of_the_model_and_policy_in_the_key_are_kept() {
+        use NotStorable::{Incomplete, NoStoreRequested, OtherModel, OtherPolicy};
+        let whole = response(&[WarningCode::HashtagsAbovePolicy, WarningCode::DescriptionTruncated]);
+        let verdict =
+            |answer: &CaptionResponse, model, policy, no_store| cacheability(answer, model, policy, no_store);
+        assert_eq!(verdict(&whole, "lede-nano-1", "2025-12", false), Cacheability::Storable);
+        let refused = [
+            (verdict(&whole, "lede-nano-1", "2025-12", true), NoStoreRequested),
+            (verdict(&whole, "lede-nano-2", "2025-12", false), OtherModel),
+            (verdict(&whole, "lede-nano-1", "2026-01", false), OtherPolicy),
+            (verdict(&response(&[WarningCode::HashtagsIncomplete]), "lede-nano-1", "2025-12", false), Incomplete),
+            (verdict(&response(&[WarningCode::CaptionTruncated]), "lede-nano-1", "2025-12", false), Incomplete),
+        ];
+        for (verdict, why) in refused {
+            assert_eq!(verdict, Cacheability::NotStorable(why));
+        }
     }
 
     proptest! {
