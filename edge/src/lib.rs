@@ -1,1 +1,43 @@
-//! Placeholder until the crate is written.
+//! The edge of Lede: a Worker in the data centre next to the caller.
+//!
+//! It routes, authenticates and answers from Workers KV; what it does not hold it asks of the origin, signed.
+//! This file is events and wiring only: [`router`] has the route table, [`routes`] the way of each request,
+//! and [`bindings`] is the only place that names what the platform gives. Everything between is plain Rust
+//! and is tested natively with the bindings' in-memory twins.
+
+mod auth;
+mod bindings;
+mod body;
+mod config;
+mod context;
+mod error;
+mod http;
+mod origin_client;
+mod response_cache;
+mod router;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use worker::{Context, Env, event};
+
+use crate::bindings::workers;
+
+/// One request. Takes and returns the platform's own types: `worker`'s would be built anew for each request.
+#[event(fetch)]
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
+    let bindings = workers::connect(&env, context);
+    let config = workers::config(&env);
+    let request = workers::read_request(request);
+    let response = router::answer(config, bindings, request).await;
+    workers::write_response(&response)
+}
+
+/// A panic is a fault of ours and ends its request. Its place is logged; its message might quote a caller.
+#[event(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        worker::console_error!(r#"{{"severity":"error","event":"panic","cause":"{place}"}}"#);
+    }));
+}

@@ -1,1 +1,18 @@
-//! Placeholder until the crate is written.
+//! The origin: answers captions from a language model on ONNX Runtime, behind a hot cache.
+
+pub mod admission;
+pub mod app;
+pub mod backend;
+pub mod cache;
+pub mod captions;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod extract;
+pub mod middleware;
+pub mod models;
+pub mod observe;
+pub mod router;
+pub mod routes;
+pub mod server;

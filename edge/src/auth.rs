@@ -1,0 +1,57 @@
+//! Who is asking.
+
+use lede_shared::api_key::{ApiKeyTable, TenantId, bearer_credentials};
+use lede_shared::problem::ProblemCode;
+
+use crate::error::Failure;
+use crate::http::{AUTHORIZATION, Headers};
+
+/// An authenticated caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Principal {
+    pub(crate) tenant: TenantId,
+}
+
+/// Reads `Authorization: Bearer <API key>`.
+///
+/// # Errors
+/// 401 when there is no key or it is not known.
+pub(crate) fn authenticate(api_keys: &ApiKeyTable, headers: &Headers) -> Result<Principal, Failure> {
+    let Some(api_key) = headers.get(AUTHORIZATION).and_then(bearer_credentials) else {
+        let detail = "send the key as Authorization: Bearer <API key>";
+        return Err(Failure::unauthorized(ProblemCode::MissingApiKey, detail, "Bearer"));
+    };
+    match api_keys.tenant_of(api_key) {
+        Some(tenant) => Ok(Principal { tenant: tenant.clone() }),
+        None => {
+            let challenge = r#"Bearer error="invalid_token""#;
+            Err(Failure::unauthorized(ProblemCode::InvalidApiKey, "this API key is not known", challenge))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lede_shared::api_key::ApiKeyHash;
+
+    use super::*;
+
+    fn authenticate_as(authorization: Option<&str>) -> Result<Principal, ProblemCode> {
+        let table = ApiKeyTable::parse(&format!("acme={}", ApiKeyHash::of("key-a"))).unwrap();
+        let sent = authorization.map(|value| (AUTHORIZATION, value.to_owned()));
+        authenticate(&table, &Headers(sent.into_iter().collect())).map_err(|failure| failure.problem.code)
+    }
+
+    #[test]
+    fn a_known_key_names_its_tenant() {
+        assert_eq!(authenticate_as(Some("Bearer key-a")).unwrap().tenant.as_str(), "acme");
+    }
+
+    #[test]
+    fn no_key_and_a_wrong_key_are_told_apart() {
+        for missing in [None, Some(""), Some("Basic key-a"), Some("Bearer ")] {
+            assert_eq!(authenticate_as(missing), Err(ProblemCode::MissingApiKey), "{missing:?}");
+        }
+        assert_eq!(authenticate_as(Some("Bearer key-b")), Err(ProblemCode::InvalidApiKey));
+    }
+}

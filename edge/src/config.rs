@@ -1,0 +1,170 @@
+//! What the deployment says: vars and secrets, read once per isolate.
+
+use lede_shared::api_key::ApiKeyTable;
+use lede_shared::clock::UnixMillis;
+use lede_shared::freshness::FreshnessRecord;
+use lede_shared::signature::SigningKey;
+
+/// The Workers KV namespace of the response cache.
+pub(crate) const CAPTIONS: &str = "CAPTIONS";
+
+const ORIGIN_TIMEOUT_MS_DEFAULT: u64 = 20_000;
+/// `wait_until` lasts 30 s, and revalidation must end within it.
+const ORIGIN_TIMEOUT_MS_MAX: u64 = 30_000;
+const DAY_S: u64 = 86_400;
+
+/// Settings of one deployment.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Scheme and authority, without a slash at the end.
+    pub(crate) origin_url: String,
+    /// The model's id, part of every cache key.
+    pub(crate) model: String,
+    /// Raised to purge everything at once.
+    pub(crate) cache_epoch: u64,
+    /// From the first byte sent to the origin to the last byte of its answer.
+    pub(crate) origin_timeout_ms: u64,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) api_keys: ApiKeyTable,
+    pub(crate) signing_key: SigningKey,
+}
+
+/// How long answers may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetimes {
+    pub(crate) fresh_s: u64,
+    pub(crate) stale_while_revalidate_s: u64,
+    pub(crate) stale_if_error_s: u64,
+}
+
+impl Lifetimes {
+    /// The record of an answer generated at `created`.
+    pub(crate) fn record(&self, created: UnixMillis) -> FreshnessRecord {
+        FreshnessRecord {
+            created_ms: created,
+            fresh_for_ms: self.fresh_s.saturating_mul(1_000),
+            stale_while_revalidate_ms: self.stale_while_revalidate_s.saturating_mul(1_000),
+            stale_if_error_ms: self.stale_if_error_s.saturating_mul(1_000),
+        }
+    }
+}
+
+/// The deployment is incomplete. Names the binding, never its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// Not set, or not text.
+    #[error("the binding {0} is missing")]
+    Missing(&'static str),
+    /// Set to something else than it should be.
+    #[error("the binding {name} must be {expected}")]
+    Invalid { name: &'static str, expected: &'static str },
+}
+
+impl Config {
+    /// Reads every var and secret through `text`, which looks one up by name.
+    ///
+    /// # Errors
+    /// The first binding that is missing or malformed.
+    pub(crate) fn read(text: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
+        let required = |name| text(name).ok_or(ConfigError::Missing(name));
+        let number = |name, default, max| whole_number(name, text(name), default, max);
+        Ok(Self {
+            origin_url: origin_url(&required("ORIGIN_URL")?)?,
+            model: required("MODEL")?,
+            cache_epoch: number("CACHE_EPOCH", 1, u64::MAX)?,
+            origin_timeout_ms: number("ORIGIN_TIMEOUT_MS", ORIGIN_TIMEOUT_MS_DEFAULT, ORIGIN_TIMEOUT_MS_MAX)?,
+            lifetimes: Lifetimes {
+                fresh_s: number("CACHE_FRESH_S", DAY_S, 30 * DAY_S)?,
+                stale_while_revalidate_s: number("CACHE_STALE_WHILE_REVALIDATE_S", DAY_S, 30 * DAY_S)?,
+                stale_if_error_s: number("CACHE_STALE_IF_ERROR_S", 7 * DAY_S, 30 * DAY_S)?,
+            },
+            api_keys: api_keys(&required("API_KEY_HASHES")?)?,
+            signing_key: signing_key(&required("EDGE_SIGNING_KEY")?)?,
+        })
+    }
+}
+
+fn whole_number(name: &'static str, text: Option<String>, default: u64, max: u64) -> Result<u64, ConfigError> {
+    let Some(text) = text else { return Ok(default) };
+    let number = text.trim().parse().ok().filter(|number| (1..=max).contains(number));
+    number.ok_or(ConfigError::Invalid { name, expected: "a whole number within its limits" })
+}
+
+/// The signature covers path and query, so the URL has neither.
+fn origin_url(text: &str) -> Result<String, ConfigError> {
+    let url = text.trim().trim_end_matches('/');
+    let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    match authority {
+        Some(authority) if !authority.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']) => {
+            Ok(url.to_owned())
+        }
+        _ => Err(ConfigError::Invalid { name: "ORIGIN_URL", expected: "http(s)://host or http(s)://host:port" }),
+    }
+}
+
+fn api_keys(text: &str) -> Result<ApiKeyTable, ConfigError> {
+    let expected = "tenant=<64 hex digits of the key's SHA-256>, several with commas";
+    ApiKeyTable::parse(text).map_err(|_| ConfigError::Invalid { name: "API_KEY_HASHES", expected })
+}
+
+fn signing_key(text: &str) -> Result<SigningKey, ConfigError> {
+    let expected = "id=<64 hex digits>";
+    SigningKey::parse(text).map_err(|_| ConfigError::Invalid { name: "EDGE_SIGNING_KEY", expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(changes: &[(&str, Option<&str>)]) -> Result<Config, ConfigError> {
+        let hash = format!("acme={}", "0a".repeat(32));
+        let key = format!("k1={}", "0b".repeat(32));
+        let sound = [
+            ("ORIGIN_URL", "https://origin.example:8140/"),
+            ("MODEL", "lede-nano-1"),
+            ("API_KEY_HASHES", &hash),
+            ("EDGE_SIGNING_KEY", &key),
+        ];
+        Config::read(|name| {
+            let changed = changes.iter().find(|(changed, _)| *changed == name).map(|(_, value)| *value);
+            let value = changed.unwrap_or_else(|| sound.iter().find(|(known, _)| *known == name).map(|(_, v)| *v));
+            value.map(str::to_owned)
+        })
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.origin_url, "https://origin.example:8140");
+        assert_eq!(config.origin_timeout_ms, ORIGIN_TIMEOUT_MS_DEFAULT);
+        assert_eq!(config.cache_epoch, 1);
+        let expected = Lifetimes { fresh_s: DAY_S, stale_while_revalidate_s: DAY_S, stale_if_error_s: 7 * DAY_S };
+        assert_eq!(config.lifetimes, expected);
+    }
+
+    #[test]
+    fn a_missing_binding_is_named() {
+        for name in ["ORIGIN_URL", "MODEL", "API_KEY_HASHES", "EDGE_SIGNING_KEY"] {
+            assert_eq!(read(&[(name, None)]).unwrap_err(), ConfigError::Missing(name));
+        }
+    }
+
+    #[test]
+    fn a_malformed_binding_is_named_without_its_value() {
+        for (name, value) in [
+            ("ORIGIN_URL", "ftp://hidden"),
+            ("ORIGIN_URL", "https://hidden.example/path"),
+            ("ORIGIN_URL", "https://user:hidden@host"),
+            ("ORIGIN_TIMEOUT_MS", "hidden"),
+            ("ORIGIN_TIMEOUT_MS", "30001"),
+            ("CACHE_EPOCH", "-1"),
+            ("CACHE_FRESH_S", "0"),
+            ("API_KEY_HASHES", "acme=hidden"),
+            ("EDGE_SIGNING_KEY", "k1=hidden"),
+        ] {
+            let error = read(&[(name, Some(value))]).unwrap_err();
+            assert!(matches!(error, ConfigError::Invalid { name: named, .. } if named == name), "{name}={value}");
+            assert!(!error.to_string().contains("hidden"), "{error}");
+        }
+    }
+}

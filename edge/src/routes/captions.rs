@@ -1,0 +1,207 @@
+//! `POST` and `GET /api/v14/generate`: the way of one request.
+//!
+//! Both methods have the same cache key, so an answer to one serves the other.
+
+use std::rc::Rc;
+
+use lede_shared::api::{CaptionRequest, CaptionResponse, GENERATE_BODY_BYTES_MAX, ValidRequest};
+use lede_shared::cache_key::CacheKey;
+use lede_shared::cache_status::{CacheOutcome, ForwardReason};
+use lede_shared::clock::UnixMillis;
+use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord};
+use lede_shared::headers::CACHE_STATUS;
+use lede_shared::problem::{Problem, ProblemCode};
+
+use crate::auth::{Principal, authenticate};
+use crate::body::receive_json;
+use crate::context::RequestContext;
+use crate::error::Failure;
+use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, Request, Response, VARY, if_none_match_names, to_json};
+use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
+use crate::response_cache::{self, CachedAnswer, Lookup};
+use crate::router::edge_cache_status;
+
+/// `POST`: the request is the body. The answer is kept by us, not by caches in between.
+pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
+    let principal = authenticate(&context.config.api_keys, &request.headers)?;
+    let body = receive_json(context.bindings.clock.as_ref(), request, GENERATE_BODY_BYTES_MAX).await?;
+    let wanted = Wanted::new(context, CaptionRequest::from_json(&body)?.validate()?);
+    let answer = generate(context, &principal, wanted).await?;
+    Ok(answer.into_response("no-store".to_owned()))
+}
+
+/// `GET`: the request is the query string, and caches in between may keep the answer for the same key.
+pub(crate) async fn from_query(context: &Rc<RequestContext>, request: &Request) -> Result<Response, Failure> {
+    let principal = authenticate(&context.config.api_keys, &request.headers)?;
+    let wanted = Wanted::new(context, CaptionRequest::from_query(&request.query)?.validate()?);
+    let answer = generate(context, &principal, wanted).await?;
+    let etag_is_known =
+        request.headers.get(IF_NONE_MATCH).is_some_and(|sent| if_none_match_names(sent, &answer.etag));
+    let cache_control = cache_control(answer.freshness.as_ref(), context.now());
+    let response = answer.into_response(cache_control).with(VARY, "authorization");
+    Ok(if etag_is_known { response.not_modified() } else { response })
+}
+
+/// A valid request and the name of its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) key: CacheKey,
+    pub(crate) request: ValidRequest,
+}
+
+impl Wanted {
+    pub(crate) fn new(context: &RequestContext, request: ValidRequest) -> Self {
+        Self { key: context.cache_key(&request), request }
+    }
+}
+
+/// Fresh: answer. Stale: answer, and revalidate behind. Miss: ask the origin, answer, and store behind.
+async fn generate(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) -> Result<Answer, Failure> {
+    let looking_up = response_cache::lookup(context, &wanted.key);
+    match context.timed(&context.spans.workers_kv_ms, looking_up).await {
+        Lookup::Hit { answer, revalidate } => {
+            let key = wanted.key;
+            if revalidate {
+                revalidate_behind(context, principal, wanted);
+            }
+            Ok(Answer::from_cache(context, &key, answer))
+        }
+        Lookup::Miss { why, .. } if context.directives.only_if_cached => Err(not_cached(why)),
+        Lookup::Miss { why, stale_if_error } => forward(context, principal, wanted, why, stale_if_error).await,
+    }
+}
+
+async fn forward(
+    context: &Rc<RequestContext>,
+    principal: &Principal,
+    wanted: Wanted,
+    why: ForwardReason,
+    stale_if_error: Option<CachedAnswer>,
+) -> Result<Answer, Failure> {
+    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted.request)).await;
+    match (asked, stale_if_error) {
+        (Ok(from_origin), _) => Ok(Answer::from_origin(context, &wanted.key, why, from_origin)),
+        (Err(failure), Some(stale)) if failure.is_outage() => {
+            context.warn("served_stale_if_error", failure.problem.code.as_str());
+            Ok(Answer::from_cache(context, &wanted.key, stale))
+        }
+        (Err(failure), _) => Err(forwarded_failure(why, failure)),
+    }
+}
+
+async fn ask(
+    context: &RequestContext,
+    principal: &Principal,
+    request: &ValidRequest,
+) -> Result<OriginAnswer<CaptionResponse>, OriginFailure> {
+    origin_client::ask(context, principal, &OriginRequest::generate(request.to_json())).await
+}
+
+/// The caller has an answer already; a failure here is in the log, and the next caller tries again.
+fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) {
+    let (context, principal) = (Rc::clone(context), principal.clone());
+    Rc::clone(&context).behind(async move {
+        let Ok(answer) = ask(&context, &principal, &wanted.request).await else { return };
+        if response_cache::storable(&context, &answer.content) == Cacheability::Storable {
+            let freshness = context.config.lifetimes.record(answer.created);
+            response_cache::store(&context, &wanted.key, freshness, &answer.content).await;
+        }
+    });
+}
+
+fn not_cached(why: ForwardReason) -> Failure {
+    let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
+    Failure::from(Problem::new(
+        ProblemCode::NotCached,
+        "only-if-cached was asked and nothing fit to serve is cached",
+    ))
+    .with_cache_status(edge_cache_status(outcome, Some("only_if_cached")))
+}
+
+fn forwarded_failure(why: ForwardReason, failure: OriginFailure) -> Failure {
+    let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
+    let cache_status = after_origin(failure.cache_status, edge_cache_status(outcome, None));
+    Failure::from(failure.problem).with_cache_status(cache_status)
+}
+
+/// The origin's member of `Cache-Status` comes before ours: the one nearest the caller is last.
+pub(crate) fn after_origin(origins: Option<String>, ours: String) -> String {
+    origins.map_or_else(|| ours.clone(), |origins| format!("{origins}, {ours}"))
+}
+
+/// What the caller gets, and how long it may be kept on the way.
+struct Answer {
+    body: Vec<u8>,
+    etag: String,
+    /// `None` for what must not be kept.
+    freshness: Option<FreshnessRecord>,
+    cache_status: String,
+}
+
+impl Answer {
+    fn from_cache(context: &RequestContext, key: &CacheKey, cached: CachedAnswer) -> Self {
+        let outcome = CacheOutcome::Hit { ttl_s: cached.ttl_s(context.now()) };
+        let cache_status = edge_cache_status(outcome, Some(cached.tier.into()));
+        let freshness = (!context.directives.no_store).then_some(cached.freshness);
+        let body = to_json(&served(context, cached));
+        Self { body, etag: key.etag(), freshness, cache_status }
+    }
+
+    fn from_origin(
+        context: &Rc<RequestContext>,
+        key: &CacheKey,
+        why: ForwardReason,
+        from_origin: OriginAnswer<CaptionResponse>,
+    ) -> Self {
+        let OriginAnswer { content, body, cache_status, created } = from_origin;
+        let freshness = context.config.lifetimes.record(created);
+        let (freshness, detail) = match response_cache::storable(context, &content) {
+            Cacheability::Storable => (Some(freshness), None),
+            Cacheability::NotStorable(reason) => (None, Some(reason.into())),
+        };
+        if let Some(freshness) = freshness {
+            store_behind(context, *key, freshness, content);
+        }
+        let outcome = CacheOutcome::Forwarded { why, stored: freshness.is_some(), collapsed: false };
+        let cache_status = after_origin(cache_status, edge_cache_status(outcome, detail));
+        Self { body, etag: key.etag(), freshness, cache_status }
+    }
+
+    fn into_response(self, cache_control: String) -> Response {
+        Response::json(self.body)
+            .with(ETAG, self.etag)
+            .with(CACHE_CONTROL, cache_control)
+            .with(CACHE_STATUS, self.cache_status)
+    }
+}
+
+/// The cached response with this request's own metrics.
+pub(crate) fn served(context: &RequestContext, cached: CachedAnswer) -> CaptionResponse {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of one request are far below 2^52")]
+    let processing_time_ms = context.elapsed_ms() as f64;
+    cached.response.served_from(cached.tier, processing_time_ms)
+}
+
+fn store_behind(
+    context: &Rc<RequestContext>,
+    key: CacheKey,
+    freshness: FreshnessRecord,
+    response: CaptionResponse,
+) {
+    let behind = Rc::clone(context);
+    context.behind(async move { response_cache::store(&behind, &key, freshness, &response).await });
+}
+
+/// For caches in between: what is left of our own freshness.
+fn cache_control(freshness: Option<&FreshnessRecord>, now: UnixMillis) -> String {
+    let Some(record) = freshness else {
+        return "no-store".to_owned();
+    };
+    let ttl_s = match record.at(now) {
+        Freshness::Fresh { ttl_ms } => ttl_ms / 1_000,
+        Freshness::Stale { .. } | Freshness::Expired => 0,
+    };
+    let revalidate_s = record.stale_while_revalidate_ms / 1_000;
+    let error_s = record.stale_if_error_ms / 1_000;
+    format!("s-maxage={ttl_s}, stale-while-revalidate={revalidate_s}, stale-if-error={error_s}")
+}

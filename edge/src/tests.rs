@@ -1,0 +1,9 @@
+//! The whole pipeline on the bindings' twins: what a caller sees, by route and by fault.
+
+mod bad_input;
+mod batch;
+mod caching;
+mod deployment;
+pub(crate) mod fixtures;
+mod forwarding;
+mod service;

@@ -1,0 +1,229 @@
+//! Hit, miss, stale, and the caller's own wishes.
+
+use lede_shared::api::GENERATE_PATH;
+use lede_shared::headers::CACHE_STATUS;
+use lede_shared::problem::ProblemCode;
+
+use super::deployment::{
+    Deployment, FRESH_S, STALE_IF_ERROR_S, STALE_WHILE_REVALIDATE_S, generate, json, problem, request, with,
+};
+use super::fixtures::{answer, caption_response, origin_down, sound_origin};
+use crate::bindings::in_memory::StoreHealth;
+use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, JSON, Method, Response};
+
+const SUNSET: &str = r#"{"content_description": "Sunset over the ocean", "style": "inspirational"}"#;
+
+fn cache_status(response: &Response) -> &str {
+    response.headers.get(CACHE_STATUS).unwrap_or_default()
+}
+
+fn is_hit(response: &Response) -> bool {
+    json(response)["performance_metrics"]["cache_hit"].as_bool().unwrap()
+}
+
+/// A deployment that holds the sunset's caption.
+fn warmed() -> Deployment {
+    let deployment = Deployment::new();
+    assert_eq!(deployment.send_and_finish(generate(SUNSET)).status, 200);
+    deployment
+}
+
+#[test]
+fn a_miss_is_generated_and_the_next_caller_is_answered_from_workers_kv() {
+    let deployment = Deployment::new();
+    let miss = deployment.send_and_finish(generate(SUNSET));
+    assert_eq!(miss.status, 200);
+    assert_eq!(json(&miss)["caption"], "About Sunset over the ocean");
+    assert!(!is_hit(&miss));
+    assert_eq!(cache_status(&miss), "lede-origin; fwd=uri-miss; stored, lede-edge; fwd=uri-miss; stored");
+
+    deployment.clock.advance_s(10);
+    let hit = deployment.send_and_finish(generate(SUNSET));
+    assert_eq!(json(&hit)["caption"], "About Sunset over the ocean");
+    assert!(is_hit(&hit));
+    assert_eq!(json(&hit)["performance_metrics"]["cache_tier"], "workers_kv");
+    assert_eq!(cache_status(&hit), "lede-edge; hit; ttl=90; detail=workers_kv");
+    assert_eq!(deployment.origin_requests(), 1);
+}
+
+#[test]
+fn the_origin_s_bytes_reach_the_caller_unchanged() {
+    let body = serde_json::json!(caption_response("Hello")).to_string();
+    let sent = body.clone();
+    let deployment = Deployment::with_origin(move |_| Ok(answer(200, JSON, &sent)));
+    assert_eq!(deployment.send(generate(SUNSET)).body, body.into_bytes());
+}
+
+#[test]
+fn an_entry_lives_in_workers_kv_for_as_long_as_it_is_of_use() {
+    let deployment = warmed();
+    let entries = deployment.captions.entries.borrow();
+    let (name, (_, expiration_ttl_s)) = entries.first_key_value().unwrap();
+    assert!(name.starts_with("response:"), "{name}");
+    assert_eq!(*expiration_ttl_s, FRESH_S + STALE_IF_ERROR_S);
+}
+
+#[test]
+fn a_get_and_a_post_of_the_same_request_share_one_entry() {
+    let deployment = warmed();
+    let query = format!("{GENERATE_PATH}?style=inspirational&content_description=Sunset+over%20the%20ocean");
+    let response = deployment.send(request(Method::Get, &query));
+    assert!(is_hit(&response));
+    assert_eq!(deployment.origin_requests(), 1);
+}
+
+#[test]
+fn another_seed_is_another_entry() {
+    let deployment = warmed();
+    let seeded = SUNSET.replace('}', r#", "seed": 7}"#);
+    assert!(!is_hit(&deployment.send_and_finish(generate(&seeded))));
+    assert!(is_hit(&deployment.send_and_finish(generate(&seeded))));
+}
+
+#[test]
+fn a_stale_entry_is_served_and_revalidated_behind_the_answer() {
+    let deployment = warmed();
+    deployment.clock.advance_s(FRESH_S);
+    let stale = deployment.send(generate(SUNSET));
+    assert!(is_hit(&stale));
+    assert_eq!(cache_status(&stale), "lede-edge; hit; ttl=-1; detail=workers_kv");
+    assert_eq!(deployment.origin_requests(), 1, "the caller does not wait for the origin");
+
+    assert_eq!(deployment.background.finish(), 1);
+    assert_eq!(deployment.origin_requests(), 2);
+    let fresh = deployment.send(generate(SUNSET));
+    assert_eq!(cache_status(&fresh), format!("lede-edge; hit; ttl={FRESH_S}; detail=workers_kv"));
+}
+
+#[test]
+fn a_failed_revalidation_leaves_the_entry_as_it_was() {
+    let deployment = warmed();
+    deployment.clock.advance_s(FRESH_S);
+    deployment.set_origin(origin_down);
+    assert_eq!(deployment.send_and_finish(generate(SUNSET)).status, 200);
+    assert_eq!(cache_status(&deployment.send(generate(SUNSET))), "lede-edge; hit; ttl=-1; detail=workers_kv");
+}
+
+#[test]
+fn an_entry_too_old_to_revalidate_is_served_only_when_the_origin_fails() {
+    let deployment = warmed();
+    deployment.clock.advance_s(FRESH_S + STALE_WHILE_REVALIDATE_S);
+    deployment.set_origin(origin_down);
+    let stale = deployment.send_and_finish(generate(SUNSET));
+    assert_eq!(stale.status, 200);
+    assert_eq!(cache_status(&stale), "lede-edge; hit; ttl=-51; detail=workers_kv");
+    assert!(deployment.log.has("served_stale_if_error"));
+
+    deployment.set_origin(sound_origin);
+    let fresh = deployment.send_and_finish(generate(SUNSET));
+    assert_eq!(cache_status(&fresh), "lede-origin; fwd=uri-miss; stored, lede-edge; fwd=stale; stored");
+
+    deployment.clock.advance_s(FRESH_S + STALE_IF_ERROR_S);
+    deployment.set_origin(origin_down);
+    assert_eq!(deployment.send(generate(SUNSET)).status, 503, "expired is good for nothing");
+}
+
+#[test]
+fn a_broken_or_hanging_workers_kv_is_a_miss_and_a_log_line() {
+    for health in [StoreHealth::Failing, StoreHealth::Hanging] {
+        let deployment = warmed();
+        deployment.captions.health.set(health);
+        let response = deployment.send_and_finish(generate(SUNSET));
+        assert_eq!(response.status, 200, "{health:?}");
+        assert!(!is_hit(&response));
+        assert!(deployment.log.has("workers_kv_read_failed"));
+        assert!(deployment.log.has("workers_kv_write_failed"));
+    }
+}
+
+#[test]
+fn an_unreadable_entry_is_a_miss_and_is_replaced() {
+    let deployment = warmed();
+    for (value, _) in deployment.captions.entries.borrow_mut().values_mut() {
+        *value = b"{\"version\":1".to_vec();
+    }
+    assert!(!is_hit(&deployment.send_and_finish(generate(SUNSET))));
+    assert!(deployment.log.has("workers_kv_entry_unreadable"));
+    assert!(is_hit(&deployment.send(generate(SUNSET))));
+}
+
+#[test]
+fn no_store_is_answered_from_the_cache_but_never_kept() {
+    let deployment = Deployment::new();
+    let no_store = || with(generate(SUNSET), CACHE_CONTROL, "no-store");
+    let response = deployment.send_and_finish(no_store());
+    assert!(cache_status(&response).ends_with("lede-edge; fwd=uri-miss; detail=no_store_requested"));
+    assert!(deployment.captions.entries.borrow().is_empty());
+    assert_eq!(deployment.origin.requests.borrow()[0].headers.get(CACHE_CONTROL), Some("no-store"));
+
+    deployment.send_and_finish(generate(SUNSET));
+    assert!(is_hit(&deployment.send(no_store())));
+}
+
+#[test]
+fn no_cache_goes_to_the_origin_and_its_answer_is_kept() {
+    let deployment = warmed();
+    let reads_before = deployment.captions.reads.get();
+    let response = deployment.send_and_finish(with(generate(SUNSET), CACHE_CONTROL, "no-cache"));
+    assert!(cache_status(&response).ends_with("lede-edge; fwd=request; stored"));
+    assert_eq!(deployment.captions.reads.get(), reads_before);
+    assert_eq!(deployment.origin_requests(), 2);
+}
+
+#[test]
+fn max_age_is_honoured() {
+    let deployment = warmed();
+    deployment.clock.advance_s(20);
+    assert!(is_hit(&deployment.send(with(generate(SUNSET), CACHE_CONTROL, "max-age=20"))));
+    assert!(!is_hit(&deployment.send(with(generate(SUNSET), CACHE_CONTROL, "max-age=19"))));
+}
+
+#[test]
+fn only_if_cached_never_asks_the_origin() {
+    let deployment = Deployment::new();
+    let only_if_cached = || with(generate(SUNSET), CACHE_CONTROL, "only-if-cached");
+    let response = deployment.send(only_if_cached());
+    assert_eq!(problem(&response).code, ProblemCode::NotCached);
+    assert_eq!(deployment.origin_requests(), 0);
+
+    deployment.send_and_finish(generate(SUNSET));
+    deployment.clock.advance_s(FRESH_S);
+    assert!(is_hit(&deployment.send_and_finish(only_if_cached())));
+    assert_eq!(deployment.origin_requests(), 1, "a stale entry is served without revalidation");
+}
+
+#[test]
+fn an_incomplete_answer_or_one_of_another_model_is_not_kept() {
+    let other_model =
+        serde_json::json!(caption_response("Hello")).to_string().replace("lede-nano-1", "lede-nano-2");
+    let deployment = Deployment::with_origin(move |_| Ok(answer(200, JSON, &other_model)));
+    let response = deployment.send_and_finish(generate(SUNSET));
+    assert_eq!(cache_status(&response), "lede-edge; fwd=uri-miss; detail=other_model");
+    assert!(deployment.captions.entries.borrow().is_empty());
+}
+
+#[test]
+fn a_get_says_how_long_it_may_be_kept_and_is_not_sent_twice() {
+    let deployment = warmed();
+    deployment.clock.advance_s(40);
+    let query = format!("{GENERATE_PATH}?style=inspirational&content_description=Sunset%20over%20the%20ocean");
+    let first = deployment.send(request(Method::Get, &query));
+    let expected = "s-maxage=60, stale-while-revalidate=50, stale-if-error=500";
+    assert_eq!(first.headers.get(CACHE_CONTROL), Some(expected));
+    let etag = first.headers.get(ETAG).unwrap();
+
+    let second = deployment.send(with(request(Method::Get, &query), IF_NONE_MATCH, etag));
+    assert_eq!((second.status, second.body.len()), (304, 0));
+    assert_eq!(second.headers.get(ETAG), Some(etag));
+    assert_eq!(second.headers.get(CACHE_CONTROL), Some(expected));
+
+    let head = deployment.send(request(Method::Head, &query));
+    assert_eq!((head.status, head.body.len()), (200, 0));
+}
+
+#[test]
+fn a_post_is_not_kept_by_caches_in_between() {
+    let response = warmed().send(generate(SUNSET));
+    assert_eq!(response.headers.get(CACHE_CONTROL), Some("no-store"));
+    assert!(response.headers.get(ETAG).is_some());
+}

@@ -1,0 +1,148 @@
+//! One edge with its twins, and requests to it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
+use lede_shared::api_key::ApiKeyHash;
+use lede_shared::problem::Problem;
+use serde_json::Value;
+
+use super::fixtures::{self, MODEL, SIGNING_KEY};
+use crate::bindings::in_memory::{
+    BackgroundInMemory, ChunksInMemory, ClockInMemory, EntropyInMemory, FetchInMemory, LogInMemory,
+    WorkersKvInMemory,
+};
+use crate::bindings::{Bindings, FetchError, IncomingResponse, OutgoingRequest};
+use crate::config::{Config, ConfigError};
+use crate::http::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON, Method, Request, Response};
+use crate::router;
+
+pub(super) const API_KEY: &str = "lede_test_key";
+pub(super) const NOW_MS: u64 = 1_800_000_000_000;
+pub(super) const FRESH_S: u64 = 100;
+pub(super) const STALE_WHILE_REVALIDATE_S: u64 = 50;
+pub(super) const STALE_IF_ERROR_S: u64 = 500;
+
+/// An edge, its stores and an origin that can be exchanged.
+pub(super) struct Deployment {
+    pub(super) config: Result<Rc<Config>, ConfigError>,
+    pub(super) captions: Rc<WorkersKvInMemory>,
+    pub(super) origin: Rc<FetchInMemory>,
+    pub(super) clock: Rc<ClockInMemory>,
+    pub(super) entropy: Rc<EntropyInMemory>,
+    pub(super) background: Rc<BackgroundInMemory>,
+    pub(super) log: Rc<LogInMemory>,
+}
+
+impl Deployment {
+    /// With an origin that answers every sound question.
+    pub(super) fn new() -> Self {
+        Self::with_origin(fixtures::sound_origin)
+    }
+
+    pub(super) fn with_origin(
+        answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
+    ) -> Self {
+        let answering = RefCell::new(Box::new(answering) as Box<_>);
+        Self {
+            config: Config::read(binding).map(Rc::new),
+            captions: Rc::default(),
+            origin: Rc::new(FetchInMemory { answering, requests: RefCell::default() }),
+            clock: Rc::new(ClockInMemory(Cell::new(NOW_MS))),
+            entropy: Rc::default(),
+            background: Rc::default(),
+            log: Rc::default(),
+        }
+    }
+
+    pub(super) fn set_origin(
+        &self,
+        answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
+    ) {
+        *self.origin.answering.borrow_mut() = Box::new(answering);
+    }
+
+    /// The answer, with the work behind it left undone.
+    pub(super) fn send(&self, request: Request) -> Response {
+        let bindings = Bindings {
+            captions: self.captions.clone(),
+            fetch: self.origin.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            background: self.background.clone(),
+            log: self.log.clone(),
+        };
+        router::answer(self.config.clone(), bindings, request).now_or_never().expect("twins do not wait")
+    }
+
+    /// The answer, with the work behind it done.
+    pub(super) fn send_and_finish(&self, request: Request) -> Response {
+        let response = self.send(request);
+        self.background.finish();
+        response
+    }
+
+    pub(super) fn origin_requests(&self) -> usize {
+        self.origin.requests.borrow().len()
+    }
+}
+
+/// The vars and secrets of the test deployment.
+pub(super) fn binding(name: &'static str) -> Option<String> {
+    match name {
+        "ORIGIN_URL" => Some("https://origin.example".to_owned()),
+        "MODEL" => Some(MODEL.to_owned()),
+        "API_KEY_HASHES" => Some(format!("acme={}", ApiKeyHash::of(API_KEY))),
+        "EDGE_SIGNING_KEY" => Some(SIGNING_KEY.to_owned()),
+        "CACHE_FRESH_S" => Some(FRESH_S.to_string()),
+        "CACHE_STALE_WHILE_REVALIDATE_S" => Some(STALE_WHILE_REVALIDATE_S.to_string()),
+        "CACHE_STALE_IF_ERROR_S" => Some(STALE_IF_ERROR_S.to_string()),
+        _ => None,
+    }
+}
+
+/// A request with a key and nothing else.
+pub(super) fn request(method: Method, path: &str) -> Request {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let headers = Headers(vec![(AUTHORIZATION, format!("Bearer {API_KEY}"))]);
+    Request { method, path: path.to_owned(), query: query.to_owned(), headers, body: None }
+}
+
+/// A request with a JSON body.
+pub(super) fn post(path: &str, body: &[u8]) -> Request {
+    let mut request = request(Method::Post, path);
+    request.headers.push(CONTENT_TYPE, JSON);
+    request.headers.push(CONTENT_LENGTH, body.len().to_string());
+    request.body = Some(Box::new(ChunksInMemory::new(&[body])));
+    request
+}
+
+pub(super) fn generate(body: &str) -> Request {
+    post(GENERATE_PATH, body.as_bytes())
+}
+
+pub(super) fn batch(body: &str) -> Request {
+    post(BATCH_PATH, body.as_bytes())
+}
+
+/// The same request with another header.
+pub(super) fn with(mut request: Request, name: &'static str, value: &str) -> Request {
+    request.headers.0.retain(|(known, _)| *known != name);
+    request.headers.push(name, value);
+    request
+}
+
+pub(super) fn json(response: &Response) -> Value {
+    serde_json::from_slice(&response.body).expect("a JSON body")
+}
+
+/// The problem document of an answer that must be one.
+pub(super) fn problem(response: &Response) -> Problem {
+    assert_eq!(response.headers.get(CONTENT_TYPE), Some("application/problem+json"));
+    let problem: Problem = serde_json::from_slice(&response.body).expect("a problem document");
+    assert_eq!(problem.status, response.status);
+    assert_eq!(problem.request_id.as_deref(), response.headers.get("x-request-id"));
+    problem
+}

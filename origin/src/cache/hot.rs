@@ -1,0 +1,93 @@
+//! The hot tier: in memory, bounded by entries, each with its own expiry (moka, TinyLFU).
+
+use std::time::{Duration, Instant};
+
+use lede_shared::cache_key::CacheKey;
+
+use super::Entry;
+
+/// The hot tier.
+#[derive(Clone, Debug)]
+pub struct HotTier {
+    entries: moka::sync::Cache<CacheKey, Entry>,
+}
+
+struct UntilUseless;
+
+impl moka::Expiry<CacheKey, Entry> for UntilUseless {
+    fn expire_after_create(&self, _: &CacheKey, entry: &Entry, _: Instant) -> Option<Duration> {
+        let record = entry.freshness;
+        Some(Duration::from_millis(record.useful_for_ms(record.created_ms)))
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &CacheKey,
+        entry: &Entry,
+        now: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, entry, now)
+    }
+}
+
+impl HotTier {
+    /// A tier of at most `entries_max` entries.
+    #[must_use]
+    pub fn new(entries_max: u64) -> Self {
+        let entries = moka::sync::Cache::builder().max_capacity(entries_max).expire_after(UntilUseless).build();
+        Self { entries }
+    }
+
+    /// What is kept under `key`, fresh or stale.
+    #[must_use]
+    pub fn get(&self, key: &CacheKey) -> Option<Entry> {
+        self.entries.get(key)
+    }
+
+    /// Keeps `entry` under `key`.
+    pub fn put(&self, key: CacheKey, entry: Entry) {
+        self.entries.insert(key, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use lede_shared::clock::UnixMillis;
+    use lede_shared::freshness::FreshnessRecord;
+
+    use super::*;
+
+    fn entry(fresh_for_ms: u64) -> Entry {
+        let freshness = FreshnessRecord {
+            created_ms: UnixMillis(1),
+            fresh_for_ms,
+            stale_while_revalidate_ms: 0,
+            stale_if_error_ms: 0,
+        };
+        Entry { body: Bytes::from_static(b"{}"), freshness }
+    }
+
+    #[test]
+    fn an_entry_is_gone_when_it_is_good_for_nothing() {
+        let tier = HotTier::new(10);
+        tier.put(CacheKey([1; 32]), entry(60_000));
+        tier.put(CacheKey([2; 32]), entry(1));
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(tier.get(&CacheKey([1; 32])), Some(entry(60_000)));
+        assert_eq!(tier.get(&CacheKey([2; 32])), None);
+    }
+
+    #[test]
+    fn the_number_of_entries_is_bounded() {
+        let tier = HotTier::new(100);
+        for index in 0..10_000u32 {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&index.to_be_bytes());
+            tier.put(CacheKey(key), entry(60_000));
+        }
+        tier.entries.run_pending_tasks();
+        assert!(tier.entries.entry_count() <= 100);
+    }
+}

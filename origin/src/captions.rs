@@ -1,0 +1,317 @@
+//! The domain: request → cache → (leader only) prompt → generate → constrain → policy → answer.
+
+mod candidate;
+mod compose;
+mod generation;
+mod plan;
+mod prompt;
+mod stored;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lede_shared::api::{PerformanceMetrics, ValidRequest};
+use lede_shared::cache_key::{CacheKey, CacheNamespace};
+use lede_shared::cache_status::{CacheOutcome, ForwardReason};
+use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorable, cacheability};
+use lede_shared::policy::POLICY;
+use lede_shared::request_cache_control::RequestCacheControl;
+
+use self::generation::Generator;
+use crate::admission::Admission;
+use crate::cache::single_flight::SingleFlight;
+use crate::cache::{Entry, HotTier};
+use crate::clock;
+use crate::engine::EngineHandle;
+use crate::models::Model;
+
+/// How many leaders a request may lose before it gives up.
+const LEADERS_MAX: usize = 3;
+/// What a caller is told to wait when too much different work is in flight.
+const RETRY_AFTER_FLIGHTS_S: u32 = 1;
+
+/// How long answers are good for, and the bounds of what keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptionSettings {
+    /// Part of every key; raised to purge everything at once.
+    pub cache_epoch: u64,
+    /// Most entries of the hot tier.
+    pub hot_entries_max: u64,
+    /// How long an answer is fresh.
+    pub fresh_for_ms: u64,
+    /// How long after that a downstream cache may serve it while it asks again.
+    pub stale_while_revalidate_ms: u64,
+    /// How long after that it may be served when no new answer can be had.
+    pub stale_if_error_ms: u64,
+    /// Most different generations in flight.
+    pub flights_max: usize,
+}
+
+/// How an answer is asked for, besides the request itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The caller's cache directives.
+    pub cache_control: RequestCacheControl,
+    /// When the request began to be handled.
+    pub started_at: Instant,
+    /// When nobody waits any more.
+    pub deadline: Instant,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CaptionError {
+    /// The model is not loaded, or no longer.
+    #[error("not ready to generate")]
+    NotReady {
+        /// When to try again.
+        retry_after_s: u32,
+    },
+    /// All places are taken.
+    #[error("all places are taken")]
+    Overloaded {
+        /// When a place is expected.
+        retry_after_s: u32,
+    },
+    /// The deadline passed first.
+    #[error("the deadline passed")]
+    DeadlineExceeded,
+    /// `only-if-cached`, and nothing is.
+    #[error("nothing is cached")]
+    NotCached,
+    /// The model wrote nothing that could be posted.
+    #[error("no postable caption came out")]
+    GenerationFailed,
+    /// A fault of ours; the reason is for the log.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl CaptionError {
+    /// May a kept answer that is no longer fresh stand in?
+    const fn lets_stale_stand_in(&self) -> bool {
+        !matches!(self, Self::NotCached)
+    }
+}
+
+/// An answer and how it came about.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// A `CaptionResponse` as JSON.
+    pub body: Bytes,
+    /// Its key.
+    pub key: CacheKey,
+    /// How long it is good for.
+    pub freshness: FreshnessRecord,
+    /// What the cache did.
+    pub cache: CacheOutcome,
+    /// Which tier answered, or why nothing was kept.
+    pub cache_detail: Option<&'static str>,
+    /// Waiting for the device; zero for a hit.
+    pub queue_time: Duration,
+    /// On the device; zero for a hit.
+    pub device_time: Duration,
+}
+
+impl Answer {
+    /// Does the cache hold it?
+    #[must_use]
+    pub const fn was_kept(&self) -> bool {
+        matches!(self.cache, CacheOutcome::Hit { .. } | CacheOutcome::Forwarded { stored: true, .. })
+    }
+}
+
+/// What a leader has made and its followers share.
+#[derive(Clone, Debug)]
+struct Generated {
+    entry: Entry,
+    metrics: PerformanceMetrics,
+    not_stored: Option<NotStorable>,
+    queue_time: Duration,
+    device_time: Duration,
+}
+
+type Outcome = Result<Generated, CaptionError>;
+
+/// Answers requests.
+#[derive(Clone, Debug)]
+pub struct Captions(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    model: Arc<Model>,
+    engine: EngineHandle,
+    admission: Admission,
+    hot: HotTier,
+    flights: SingleFlight<CacheKey, Outcome>,
+    settings: CaptionSettings,
+}
+
+impl Captions {
+    /// Captions by `model` on `engine`.
+    #[must_use]
+    pub fn new(model: Arc<Model>, engine: EngineHandle, admission: Admission, settings: CaptionSettings) -> Self {
+        let hot = HotTier::new(settings.hot_entries_max);
+        let flights = SingleFlight::new(settings.flights_max);
+        Self(Arc::new(Inner { model, engine, admission, hot, flights, settings }))
+    }
+
+    /// The key under which the answer to `request` is kept.
+    #[must_use]
+    pub fn key_of(&self, request: &ValidRequest) -> CacheKey {
+        let namespace = CacheNamespace {
+            model: self.0.model.id(),
+            policy_version: POLICY.version,
+            epoch: self.0.settings.cache_epoch,
+            tenant: None,
+        };
+        CacheKey::of(&namespace, request)
+    }
+
+    /// Answers from the cache, or generates.
+    ///
+    /// # Errors
+    /// See [`CaptionError`].
+    pub async fn answer(&self, request: &ValidRequest, asking: Asking) -> Result<Answer, CaptionError> {
+        let key = self.key_of(request);
+        let kept = self.0.hot.get(&key);
+        let now = clock::now();
+        let why = match &kept {
+            None => ForwardReason::UriMiss,
+            Some(entry) => match entry.freshness.at(now) {
+                Freshness::Fresh { .. } if asking.cache_control.accepts_age_ms(entry.freshness.age_ms(now)) => {
+                    return hit(key, entry, asking.started_at);
+                }
+                Freshness::Fresh { .. } => ForwardReason::Request,
+                Freshness::Stale { .. } | Freshness::Expired => ForwardReason::Stale,
+            },
+        };
+        if asking.cache_control.only_if_cached {
+            return Err(CaptionError::NotCached);
+        }
+        let stale =
+            kept.filter(|entry| matches!(entry.freshness.at(now), Freshness::Stale { if_error: true, .. }));
+        match (self.generate(request, key, asking).await, stale) {
+            (Ok((generated, collapsed)), _) => miss(key, &generated, (why, collapsed), asking.started_at),
+            (Err(error), Some(entry)) if error.lets_stale_stand_in() => {
+                tracing::warn!(%error, "a stale answer stands in");
+                hit(key, &entry, asking.started_at)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// One token through the engine, to see that it works.
+    ///
+    /// # Errors
+    /// See [`CaptionError`].
+    pub async fn canary(&self, deadline: Instant) -> Result<(), CaptionError> {
+        let generator = self.0.generator();
+        let written = tokio::time::timeout_at(deadline.into(), generator.write_one_token(deadline));
+        written.await.map_err(|_| CaptionError::DeadlineExceeded)?
+    }
+
+    /// Generates, together with all who ask for the same. Says also whether another request led.
+    async fn generate(
+        &self,
+        request: &ValidRequest,
+        key: CacheKey,
+        asking: Asking,
+    ) -> Result<(Generated, bool), CaptionError> {
+        if asking.cache_control.no_store {
+            // Nobody can find this answer later, so nobody should wait for it now.
+            return self.0.lead(request, key, asking).await.map(|generated| (generated, false));
+        }
+        for _ in 0..LEADERS_MAX {
+            let (leader, request) = (Arc::clone(&self.0), request.clone());
+            let waiting = self.0.flights.join(&key, || async move { leader.lead(&request, key, asking).await });
+            let waiting =
+                waiting.map_err(|_| CaptionError::Overloaded { retry_after_s: RETRY_AFTER_FLIGHTS_S })?;
+            let collapsed = waiting.collapsed;
+            let outcome = tokio::time::timeout_at(asking.deadline.into(), waiting.outcome()).await;
+            match outcome.map_err(|_| CaptionError::DeadlineExceeded)? {
+                // The leader was in more of a hurry than we are, or was lost: another leads.
+                Some(Err(CaptionError::DeadlineExceeded)) if collapsed => {}
+                None => {}
+                Some(outcome) => return outcome.map(|generated| (generated, collapsed)),
+            }
+        }
+        Err(CaptionError::Internal("every leader was lost".to_owned()))
+    }
+}
+
+impl Inner {
+    /// Generates one answer and keeps it when it may be kept.
+    async fn lead(&self, request: &ValidRequest, key: CacheKey, asking: Asking) -> Outcome {
+        let generation = self.generator().generate(request, &key, asking.deadline).await?;
+        let (queue_time, device_time) =
+            (generation.cost.waited.unwrap_or_default(), generation.cost.device_time());
+        let processing_time_ms = elapsed_ms(asking.started_at);
+        let response = compose::compose(request, &key, self.model.id(), generation, processing_time_ms);
+        let entry = Entry {
+            body: stored::without_metrics(&response).map_err(CaptionError::Internal)?,
+            freshness: self.freshness_from_now(),
+        };
+        let verdict = cacheability(&response, self.model.id(), POLICY.version, asking.cache_control.no_store);
+        let not_stored = match verdict {
+            Cacheability::Storable => {
+                self.hot.put(key, entry.clone());
+                None
+            }
+            Cacheability::NotStorable(reason) => Some(reason),
+        };
+        Ok(Generated { entry, metrics: response.performance_metrics, not_stored, queue_time, device_time })
+    }
+
+    fn generator(&self) -> Generator<'_> {
+        Generator { model: &self.model, engine: &self.engine, admission: &self.admission }
+    }
+
+    fn freshness_from_now(&self) -> FreshnessRecord {
+        FreshnessRecord {
+            created_ms: clock::now(),
+            fresh_for_ms: self.settings.fresh_for_ms,
+            stale_while_revalidate_ms: self.settings.stale_while_revalidate_ms,
+            stale_if_error_ms: self.settings.stale_if_error_ms,
+        }
+    }
+}
+
+fn hit(key: CacheKey, entry: &Entry, started_at: Instant) -> Result<Answer, CaptionError> {
+    let metrics = stored::hit_metrics(elapsed_ms(started_at));
+    let age_ms = i64::try_from(entry.freshness.age_ms(clock::now())).unwrap_or(i64::MAX);
+    let fresh_for_ms = i64::try_from(entry.freshness.fresh_for_ms).unwrap_or(i64::MAX);
+    Ok(Answer {
+        body: stored::with_metrics(&entry.body, &metrics).map_err(CaptionError::Internal)?,
+        key,
+        freshness: entry.freshness,
+        cache: CacheOutcome::Hit { ttl_s: fresh_for_ms.saturating_sub(age_ms).div_euclid(1_000) },
+        cache_detail: Some("hot"),
+        queue_time: Duration::ZERO,
+        device_time: Duration::ZERO,
+    })
+}
+
+fn miss(
+    key: CacheKey,
+    generated: &Generated,
+    (why, collapsed): (ForwardReason, bool),
+    started_at: Instant,
+) -> Result<Answer, CaptionError> {
+    let processing_time = compose::milliseconds(elapsed_ms(started_at));
+    let metrics = PerformanceMetrics { processing_time, ..generated.metrics };
+    Ok(Answer {
+        body: stored::with_metrics(&generated.entry.body, &metrics).map_err(CaptionError::Internal)?,
+        key,
+        freshness: generated.entry.freshness,
+        cache: CacheOutcome::Forwarded { why, stored: generated.not_stored.is_none(), collapsed },
+        cache_detail: generated.not_stored.map(Into::into),
+        queue_time: generated.queue_time,
+        device_time: generated.device_time,
+    })
+}
+
+fn elapsed_ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,144 @@
+//! What can be set, by environment variables that begin with `LEDE_`. One struct for each concern.
+
+mod auth;
+mod cache;
+mod engine;
+mod model;
+mod server;
+mod telemetry;
+
+use std::fmt::Display;
+
+use figment::Figment;
+use figment::providers::Env;
+use serde::de::DeserializeOwned;
+
+pub use auth::AuthConfig;
+pub use cache::CacheConfig;
+pub use engine::EngineConfig;
+pub use model::ModelConfig;
+pub use server::ServerConfig;
+pub use telemetry::{LogFormat, TelemetryConfig};
+
+/// A setting cannot be used. One line, for the operator; never shows a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("LEDE_{}: {reason}", name.to_ascii_uppercase())]
+pub struct ConfigError {
+    name: String,
+    reason: String,
+}
+
+impl ConfigError {
+    fn new(name: &str, reason: impl Display) -> Self {
+        Self { name: name.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Connections and time limits.
+    pub server: ServerConfig,
+    /// Who is let in.
+    pub auth: AuthConfig,
+    /// The response cache.
+    pub cache: CacheConfig,
+    /// The engine.
+    pub engine: EngineConfig,
+    /// The model and the library that runs it.
+    pub model: ModelConfig,
+    /// The log.
+    pub telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Names the first variable that cannot be used.
+    pub fn from_environment() -> Result<Self, ConfigError> {
+        Self::read(&Figment::from(Env::prefixed("LEDE_")))
+    }
+
+    /// Reads any source whose keys are the variables' names without their prefix, in lower case.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be used.
+    pub fn read(source: &Figment) -> Result<Self, ConfigError> {
+        let config = Self {
+            server: section(source)?,
+            auth: AuthConfig::read(source)?,
+            cache: section(source)?,
+            engine: section(source)?,
+            model: ModelConfig::read(source)?,
+            telemetry: section(source)?,
+        };
+        config.server.check()?;
+        config.cache.check()?;
+        config.engine.check()?;
+        Ok(config)
+    }
+}
+
+fn section<T: DeserializeOwned>(source: &Figment) -> Result<T, ConfigError> {
+    source.extract().map_err(|error| ConfigError::new(&error.path.join("_"), &error.kind))
+}
+
+/// Refuses a number outside its limits.
+fn within<T: PartialOrd + Display + Copy>(name: &str, value: T, least: T, most: T) -> Result<(), ConfigError> {
+    if value < least || value > most {
+        return Err(ConfigError::new(name, format!("must be {least} to {most}, is {value}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use figment::providers::Serialized;
+
+    use super::*;
+
+    fn read(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let mut source = Figment::new();
+        for (name, value) in settings {
+            // As the environment would give it: numbers where the text is a number.
+            let value: figment::value::Value = value.parse().unwrap();
+            source = source.merge(Serialized::default(name, value));
+        }
+        Config::read(&source)
+    }
+
+    #[test]
+    fn nothing_set_is_a_sound_configuration() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.server.listen.to_string(), "127.0.0.1:8140");
+        assert_eq!(config.cache.hot_entries_max, 10_000);
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_used_is_named() {
+        for (name, value) in [
+            ("listen", "nowhere"),
+            ("sequences_max", "0"),
+            ("sequences_max", "many"),
+            ("waiting_sequences_max", "3"),
+            ("hot_entries_max", "-1"),
+            ("execution_providers", "abacus"),
+            ("log_format", "xml"),
+            ("api_key_hashes", "acme=xyz"),
+            ("edge_signing_keys", "12345"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("LEDE_{}: ", name.to_ascii_uppercase())), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_secret_shows_in_errors_or_debug_output() {
+        let secret = "5ec7e7".repeat(10) + "beef";
+        let error = read(&[("edge_signing_keys", &format!("k1={secret}0"))]).unwrap_err();
+        assert!(!error.to_string().contains(&secret));
+        let config = read(&[("edge_signing_keys", &format!("k1={secret}"))]).unwrap();
+        assert!(!format!("{config:?}").contains(&secret));
+    }
+}

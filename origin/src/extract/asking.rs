@@ -1,0 +1,26 @@
+//! How an answer is wanted: cache directives and deadline.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use lede_shared::headers::X_DEADLINE_MS;
+use lede_shared::request_cache_control::RequestCacheControl;
+
+use crate::captions::Asking;
+use crate::clock;
+use crate::middleware::RequestContext;
+
+/// Reads `Cache-Control` and `x-deadline-ms`. The deadline is never later than `timeout` from the start.
+#[must_use]
+pub fn asking(headers: &HeaderMap, context: &RequestContext, timeout: Duration) -> Asking {
+    let directives: Vec<&str> =
+        headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()).collect();
+    let deadline_ms = headers.get(X_DEADLINE_MS).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let asked_for =
+        deadline_ms.map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(clock::now().0)));
+    Asking {
+        cache_control: RequestCacheControl::parse(&directives.join(",")),
+        started_at: context.started_at,
+        deadline: context.started_at + asked_for.map_or(timeout, |asked_for| asked_for.min(timeout)),
+    }
+}

@@ -1,0 +1,83 @@
+//! Checks keys and signatures, and remembers nonces.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use lede_shared::api_key::{ApiKeyTable, bearer_credentials};
+use lede_shared::headers::X_LEDE_SIGNATURE;
+use lede_shared::problem::ProblemCode;
+use lede_shared::signature::{SIGNATURE_SKEW_MS, SignatureHeaders, SignedRequest, SigningKey};
+use moka::policy::EvictionPolicy;
+
+use super::{Principal, Via};
+use crate::clock;
+use crate::config::AuthConfig;
+use crate::error::ApiError;
+
+/// Longer than a signature can be valid: it may be signed ahead by the skew and used behind by it.
+const NONCE_REMEMBERED: Duration = Duration::from_millis(2 * SIGNATURE_SKEW_MS + 10_000);
+
+/// Who is let in, and which nonces have been used.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    api_keys: ApiKeyTable,
+    signing_keys: Vec<SigningKey>,
+    /// The oldest is forgotten first when there are too many.
+    nonces: moka::sync::Cache<String, ()>,
+}
+
+impl Authenticator {
+    /// Lets in whom `config` names.
+    #[must_use]
+    pub fn new(config: &AuthConfig) -> Self {
+        let nonces = moka::sync::Cache::builder()
+            .max_capacity(config.nonces_max)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(NONCE_REMEMBERED)
+            .build();
+        Self { api_keys: config.api_keys.clone(), signing_keys: config.signing_keys.clone(), nonces }
+    }
+
+    /// Does the request claim to come from the edge?
+    #[must_use]
+    pub fn is_signed(headers: &HeaderMap) -> bool {
+        headers.contains_key(X_LEDE_SIGNATURE)
+    }
+
+    /// Whose API key this is.
+    ///
+    /// # Errors
+    /// 401 when there is no key or it is not known.
+    pub fn by_api_key(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
+        let Some(authorization) = headers.get(header::AUTHORIZATION) else {
+            let detail = "send your key as Authorization: Bearer <key>";
+            return Err(ApiError::new(ProblemCode::MissingApiKey, detail));
+        };
+        let key = authorization.to_str().ok().and_then(bearer_credentials);
+        let tenant = key.and_then(|key| self.api_keys.tenant_of(key)).cloned();
+        let refused = || ApiError::new(ProblemCode::InvalidApiKey, "check that the whole key was sent");
+        tenant.map(|tenant| Principal { tenant, via: Via::ApiKey }).ok_or_else(refused)
+    }
+
+    /// The tenant for whom the edge has signed `request`.
+    ///
+    /// # Errors
+    /// 401 when the signature is not valid or its nonce was used before.
+    pub fn by_signature(&self, headers: &HeaderMap, request: &SignedRequest<'_>) -> Result<Principal, ApiError> {
+        let lookup = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let signed = SignatureHeaders::read(lookup);
+        let signed = signed.and_then(|signed| {
+            signed.verify(&self.signing_keys, request, clock::now())?;
+            Ok(signed)
+        });
+        let signed = signed.map_err(|reason| {
+            ApiError::new(ProblemCode::InvalidSignature, "sign anew, with a clock that is right").because(reason)
+        })?;
+        // Only now: an unsigned stranger must not be able to fill the memory of nonces.
+        let nonce = format!("{}:{}", signed.key_id, signed.nonce);
+        if !self.nonces.entry(nonce).or_insert(()).is_fresh() {
+            return Err(ApiError::new(ProblemCode::ReplayedSignature, "sign each attempt with a new nonce"));
+        }
+        Ok(Principal { tenant: signed.tenant, via: Via::Edge })
+    }
+}

@@ -1,0 +1,46 @@
+//! Who asks.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use lede_shared::api_key::TenantId;
+use lede_shared::signature::SignedRequest;
+
+use super::Authenticator;
+use crate::app::AppState;
+use crate::error::ApiError;
+
+/// How somebody got in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Through the edge, which has checked the key and signed.
+    Edge,
+    /// With an API key, at the origin itself.
+    ApiKey,
+}
+
+/// Who asks. As an extractor it is for requests without a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Whose request it is.
+    pub tenant: TenantId,
+    /// How it came in.
+    pub via: Via,
+}
+
+impl FromRequestParts<AppState> for Principal {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        if Authenticator::is_signed(&parts.headers) {
+            app.authenticator.by_signature(&parts.headers, &signed_request(parts, b""))
+        } else {
+            app.authenticator.by_api_key(&parts.headers)
+        }
+    }
+}
+
+/// What a signature covers.
+pub(super) fn signed_request<'a>(parts: &'a Parts, body: &'a [u8]) -> SignedRequest<'a> {
+    let path_and_query = parts.uri.path_and_query().map_or("/", |path_and_query| path_and_query.as_str());
+    SignedRequest { method: parts.method.as_str(), path_and_query, body }
+}

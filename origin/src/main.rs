@@ -1,0 +1,53 @@
+//! The origin's process: settings → log → app → serve → drain.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use lede_origin::app::{App, AppState};
+use lede_origin::config::Config;
+use lede_origin::engine::EngineStatus;
+use lede_origin::{observe, router, server};
+use tokio::net::TcpListener;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the log may not be set up; the operator needs the reason")]
+            {
+                eprintln!("lede-origin: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run() -> Result<(), Box<dyn Error>> {
+    let config = Config::from_environment()?;
+    observe::tracing::init(&config.telemetry).map_err(|error| format!("LEDE_LOG: {error}"))?;
+    let app = App::build(config)?;
+    let listen = app.config.server.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("LEDE_LISTEN: {listen}: {error}"))?;
+    tracing::info!(address = %listener.local_addr()?, model = app.model.id(), "listening; the model is being loaded");
+    let drain = async {
+        server::told_to_stop().await;
+        app.start_draining();
+    };
+    let serving = server::serve(listener, router::router(app.clone()), &app.config.server, drain);
+    let drained = tokio::select! {
+        drained = serving => drained,
+        reason = loading_failed(&app) => return Err(reason.into()),
+    };
+    tracing::info!(drained, "stopped");
+    Ok(())
+}
+
+/// Resolves, with the reason, only if the model cannot be loaded.
+async fn loading_failed(app: &AppState) -> String {
+    match app.engine.loaded().await {
+        EngineStatus::Failed(reason) => return reason,
+        status => tracing::info!(?status, "the model is loaded"),
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,25 @@
+//! Every route on one screen.
+
+use axum::Router;
+use axum::routing::{get, post};
+use lede_shared::api::{BATCH_PATH, GENERATE_PATH, INFO_PATH};
+
+use crate::app::AppState;
+use crate::middleware;
+use crate::routes::{batch, fallback, generate, health, info};
+
+/// All routes with their middleware.
+pub fn router(app: AppState) -> Router {
+    let routes = Router::new()
+        .route(GENERATE_PATH, post(generate::post).get(generate::get))
+        .route(BATCH_PATH, post(batch::post))
+        .route(INFO_PATH, get(info::get))
+        .route("/health", get(health::summary))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/health/deep", get(health::deep))
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .with_state(app);
+    middleware::apply(routes)
+}

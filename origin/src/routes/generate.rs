@@ -1,0 +1,120 @@
+//! `/api/v14/generate`: one request, one answer.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lede_shared::api::{CaptionRequest, GENERATE_BODY_BYTES_MAX};
+use lede_shared::cache_status::CacheStatus;
+use lede_shared::freshness::FreshnessRecord;
+use lede_shared::headers::{CACHE_STATUS, SERVER_TIMING};
+
+use crate::app::AppState;
+use crate::captions::Answer;
+use crate::clock;
+use crate::error::ApiError;
+use crate::extract::{AuthorizedBody, Principal, asking};
+use crate::middleware::RequestContext;
+
+/// How this cache names itself in `Cache-Status`.
+const CACHE_NAME: &str = "lede-origin";
+
+/// `POST`: the request is the body.
+pub async fn post(
+    State(app): State<AppState>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    authorized: AuthorizedBody<GENERATE_BODY_BYTES_MAX>,
+) -> Result<Response, ApiError> {
+    let request = CaptionRequest::from_json(&authorized.body)?.validate()?;
+    let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let answer = app.captions.answer(&request, asking).await?;
+    Ok(respond(answer))
+}
+
+/// `GET`: the request is the query, the answer may be kept by any cache on the way.
+pub async fn get(
+    State(app): State<AppState>,
+    Extension(context): Extension<RequestContext>,
+    _principal: Principal,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let request = CaptionRequest::from_query(query.as_deref().unwrap_or_default())?.validate()?;
+    let etag = app.captions.key_of(&request).etag();
+    if names_etag(&headers, &etag) {
+        // Equal keys have equal answers, so what the caller holds is still right, whoever keeps it here.
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let answer = app.captions.answer(&request, asking).await?;
+    let (freshness, was_kept) = (answer.freshness, answer.was_kept());
+    let mut response = respond(answer);
+    if was_kept {
+        add_freshness(response.headers_mut(), &freshness);
+    } else {
+        // What is not kept here must not be kept on the way either.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
+}
+
+/// Does `If-None-Match` name this tag? Compared weakly, as the header asks (RFC 9110 §13.1.2).
+fn names_etag(headers: &HeaderMap, etag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let wanted = opaque(etag);
+    let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|tag| tag.trim() == "*" || opaque(tag) == wanted)
+}
+
+fn respond(answer: Answer) -> Response {
+    let status = CacheStatus { cache: CACHE_NAME, outcome: answer.cache, detail: answer.cache_detail };
+    let timing = format!(
+        "queue;dur={:.3}, device;dur={:.3}",
+        answer.queue_time.as_secs_f64() * 1_000.0,
+        answer.device_time.as_secs_f64() * 1_000.0
+    );
+    let mut response = Response::new(Body::from(answer.body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    insert(headers, HeaderName::from_static(CACHE_STATUS), &status.to_string());
+    insert(headers, HeaderName::from_static(SERVER_TIMING), &timing);
+    insert(headers, header::ETAG, &answer.key.etag());
+    response
+}
+
+/// What caches on the way may do with the answer. `Age` says how much of the freshness is used up.
+fn add_freshness(headers: &mut HeaderMap, freshness: &FreshnessRecord) {
+    let seconds = |milliseconds: u64| milliseconds / 1_000;
+    let cache_control = format!(
+        "public, s-maxage={}, stale-while-revalidate={}, stale-if-error={}",
+        seconds(freshness.fresh_for_ms),
+        seconds(freshness.stale_while_revalidate_ms),
+        seconds(freshness.stale_if_error_ms)
+    );
+    insert(headers, header::CACHE_CONTROL, &cache_control);
+    headers.insert(header::AGE, seconds(freshness.age_ms(clock::now())).into());
+}
+
+/// Header values made here are ASCII; one that is not is left out rather than failing an answer.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_recognised_weak_or_strong_alone_or_in_a_list() {
+        let named = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(value))]);
+            names_etag(&headers, "W/\"abc\"")
+        };
+        assert!(named("W/\"abc\"") && named("\"abc\"") && named("\"x\", W/\"abc\"") && named("*"));
+        assert!(!named("\"ab\"") && !named(""));
+    }
+}

@@ -1,0 +1,209 @@
+//! The engine and the ONNX Runtime backend on the real model.
+//!
+//! Run by `cargo xtask test`, which sets `LEDE_ORT_LIBRARY` and `LEDE_MODEL_DIR`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use lede_origin::backend::Backend;
+use lede_origin::backend::ort::{ExecutionProviderName, OrtBackend, OrtSettings};
+use lede_origin::engine::grammar::{CaptionGrammar, GrammarLimits};
+use lede_origin::engine::sampler::Sampling;
+use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
+use lede_origin::engine::{EngineHandle, EngineLimits, EngineStatus};
+use lede_origin::models::Model;
+use lede_shared::api::Style;
+
+const ROWS_MAX: usize = 8;
+
+fn path_from_environment(name: &str) -> PathBuf {
+    let path = std::env::var_os(name);
+    let path = path.unwrap_or_else(|| panic!("{name} is not set; `cargo xtask test` sets it"));
+    // Tests run in the package's folder; a relative path is meant from the workspace.
+    PathBuf::from("..").join(path)
+}
+
+fn model() -> Model {
+    Model::open(&path_from_environment("LEDE_MODEL_DIR")).unwrap()
+}
+
+fn backend(model: &Model) -> OrtBackend {
+    let settings = OrtSettings {
+        library: path_from_environment("LEDE_ORT_LIBRARY"),
+        model_file: model.graph_file().to_owned(),
+        execution_providers: vec![ExecutionProviderName::Cpu],
+        intra_op_threads: 1,
+        intra_op_spinning: false,
+        rows_max: ROWS_MAX,
+        context_tokens_max: model.context_tokens_max(),
+    };
+    OrtBackend::open(&settings).unwrap()
+}
+
+fn prompt(model: &Model, text: &str) -> Vec<u32> {
+    let special = model.vocabulary().special();
+    let mut ids = vec![special.begin, model.style_id(Style::Casual).unwrap(), special.description];
+    ids.extend(model.encode(text).unwrap());
+    ids.push(special.caption);
+    ids
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn reading_a_prompt_and_then_stepping_gives_the_logits_of_reading_all_at_once() {
+    let model = model();
+    let mut backend = backend(&model);
+    let ids = prompt(&model, "a lighthouse above a quiet harbour at dusk");
+    let (head, tail) = ids.split_at(6);
+    backend.prefill(head).unwrap();
+    let mut stepped = Vec::new();
+    for id in tail {
+        stepped = backend.decode(&[*id]).unwrap().to_vec();
+    }
+    backend.release(0);
+    let whole = backend.prefill(&ids).unwrap().to_vec();
+    let difference = largest_difference(&stepped, &whole);
+    assert!(difference < 1e-4, "largest difference {difference}");
+}
+
+#[test]
+fn rows_of_different_lengths_step_together_as_each_does_alone() {
+    let model = model();
+    let mut backend = backend(&model);
+    let texts = ["tea", "a very old tram in the rain", "two dogs asleep on a warm blue boat", "snow", "a market"];
+    let prompts: Vec<Vec<u32>> = texts.iter().map(|text| prompt(&model, text)).collect();
+    let steps: Vec<u32> = prompt(&model, "bright morning").into_iter().skip(3).take(6).collect();
+    let mut alone = Vec::new();
+    for prompt in &prompts {
+        backend.prefill(prompt).unwrap();
+        let mut logits = Vec::new();
+        for id in &steps {
+            logits = backend.decode(&[*id]).unwrap().to_vec();
+        }
+        alone.push(logits);
+        backend.release(0);
+    }
+    for prompt in &prompts {
+        backend.prefill(prompt).unwrap();
+    }
+    let mut together = Vec::new();
+    for id in &steps {
+        together = backend.decode(&vec![*id; prompts.len()]).unwrap().to_vec();
+    }
+    let rows: Vec<&[f32]> = together.chunks_exact(model.vocabulary().entries()).collect();
+    for (row, alone) in rows.iter().zip(&alone) {
+        let difference = largest_difference(row, alone);
+        assert!(difference < 1e-5, "largest difference {difference}");
+    }
+}
+
+#[test]
+fn a_released_row_is_taken_by_the_last_one_without_a_trace() {
+    let model = model();
+    let mut backend = backend(&model);
+    let keep = prompt(&model, "a yellow umbrella");
+    let gone = prompt(&model, "a long and winding story about something else entirely");
+    backend.prefill(&keep).unwrap();
+    let expected = backend.decode(&[keep[3]]).unwrap().to_vec();
+    backend.release(0);
+    backend.prefill(&gone).unwrap();
+    backend.prefill(&gone).unwrap();
+    backend.prefill(&keep).unwrap();
+    backend.release(0);
+    backend.release(1);
+    let after = backend.decode(&[keep[3]]).unwrap().to_vec();
+    let difference = largest_difference(&after, &expected);
+    assert!(difference < 1e-5, "largest difference {difference}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_leaves_the_others_alone() {
+    let model = model();
+    let mut backend = backend(&model);
+    let begin = model.vocabulary().special().begin;
+    assert!(backend.prefill(&[]).is_err());
+    assert!(backend.prefill(&vec![begin; model.context_tokens_max()]).is_err());
+    for _ in 0..ROWS_MAX {
+        backend.prefill(&[begin]).unwrap();
+    }
+    assert!(backend.prefill(&[begin]).is_err());
+    assert_eq!(backend.decode(&[begin; ROWS_MAX]).unwrap().len(), ROWS_MAX * model.vocabulary().entries());
+}
+
+async fn engine(model: &Model) -> EngineHandle {
+    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX };
+    let model = model.clone();
+    let engine =
+        EngineHandle::start(limits, move || -> Result<Box<dyn Backend>, String> { Ok(Box::new(backend(&model))) });
+    let engine = engine.unwrap();
+    assert!(matches!(engine.loaded().await, EngineStatus::Ready(_)));
+    engine
+}
+
+fn request(model: &Model, text: &str, seed: u8) -> SequenceRequest {
+    let limits =
+        GrammarLimits { hashtag_count: 3, caption_pieces_max: 40, hashtag_pieces_max: 8, hashtags_begun_max: 8 };
+    SequenceRequest {
+        prompt_ids: prompt(model, text).into(),
+        grammar: CaptionGrammar::new(Arc::clone(model.vocabulary()), limits),
+        sampling: Sampling::Nucleus { temperature: 0.8, top_p: 0.95 },
+        stream_seed: [seed; 32],
+        completion_tokens_max: 160,
+        deadline: Instant::now() + Duration::from_secs(60),
+    }
+}
+
+async fn finished(engine: &EngineHandle, request: SequenceRequest) -> Result<FinishedSequence, SequenceError> {
+    engine.submit(request).unwrap().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_seed_gives_the_same_answer_alone_and_among_others() {
+    let model = model();
+    let engine = engine(&model).await;
+    let alone = finished(&engine, request(&model, "a lighthouse at dusk", 1)).await.unwrap();
+    let mut pending = Vec::new();
+    for seed in 1..=20 {
+        let text = if seed == 1 { "a lighthouse at dusk" } else { "a completely different and longer picture" };
+        pending.push(engine.submit(request(&model, text, seed)).unwrap());
+    }
+    let mut together = Vec::new();
+    for pending in pending {
+        together.push(pending.await.unwrap().unwrap());
+    }
+    assert_eq!(together[0].completion_ids, alone.completion_ids);
+    assert_ne!(together[1].completion_ids, together[2].completion_ids);
+    assert!(together.iter().all(|finished| !finished.written.caption.is_empty()));
+}
+
+#[tokio::test]
+async fn a_client_who_leaves_frees_the_device_at_the_next_step() {
+    let model = model();
+    let engine = engine(&model).await;
+    let mut pending = Vec::new();
+    for seed in 0..ROWS_MAX {
+        pending.push(engine.submit(request(&model, "rain", seed as u8)).unwrap());
+    }
+    drop(pending);
+    // All rows were taken; this one can only finish if they are free again.
+    finished(&engine, request(&model, "sun", 9)).await.unwrap();
+    let counters = engine.counters();
+    assert_eq!(counters.finished.load(Ordering::Relaxed), 1, "nobody waited for the others");
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_sequence_that_waits_or_runs() {
+    let model = model();
+    let engine = engine(&model).await;
+    let mut late = request(&model, "rain", 1);
+    late.deadline = Instant::now();
+    assert_eq!(finished(&engine, late).await, Err(SequenceError::DeadlineExceeded));
+}

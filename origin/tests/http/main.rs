@@ -1,0 +1,8 @@
+//! The origin over its routes, in this process: real router, domain, cache and engine; a scripted device.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod answers;
+mod bad_input;
+mod overload;
+mod support;

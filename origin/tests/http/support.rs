@@ -1,0 +1,257 @@
+//! An app in this process: real routes, real domain and real engine over a scripted backend.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use figment::Figment;
+use figment::providers::Serialized;
+use lede_origin::app::{App, AppState};
+use lede_origin::backend::scripted::{Script, ScriptedBackend};
+use lede_origin::backend::{Backend, BackendShape};
+use lede_origin::config::Config;
+use lede_origin::engine::{EngineHandle, EngineStatus};
+use lede_origin::models::Model;
+use lede_origin::router::router;
+use lede_shared::api::Style;
+use lede_shared::api_key::{ApiKeyHash, TenantId};
+use lede_shared::clock::UnixMillis;
+use lede_shared::signature::{SignatureHeaders, SignedRequest, SigningKey};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+pub(crate) const API_KEY: &str = "a-key-for-tests";
+pub(crate) const GENERATE: &str = "/api/v14/generate";
+pub(crate) const SPECIALS: [&str; 5] = ["<|begin|>", "<|description|>", "<|caption|>", "<|tag|>", "<|end|>"];
+pub(crate) const CAPTION: u32 = 2;
+pub(crate) const TAG: u32 = 3;
+pub(crate) const END: u32 = 4;
+const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
+/// Specials, styles, and one entry for each byte.
+const ENTRIES: usize = 5 + 11 + 256;
+
+/// An app and what it may be asked for.
+pub(crate) struct TestApp {
+    pub(crate) state: AppState,
+}
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl TestApp {
+    /// The usual app: ready, quick, writing random letters.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[], Duration::ZERO, letters()).await
+    }
+
+    /// An app with settings, a time for each step of the device and a script.
+    pub(crate) async fn with(settings: &[(&str, Value)], step_time: Duration, script: Script) -> Self {
+        let app =
+            Self::loading(settings, move |shape| Ok(Box::new(ScriptedBackend::new(shape, step_time, script))));
+        assert!(matches!(app.state.engine.loaded().await, EngineStatus::Ready(_)));
+        app
+    }
+
+    /// An app whose model is still being loaded by `load`.
+    pub(crate) fn loading(
+        settings: &[(&str, Value)],
+        load: impl FnOnce(BackendShape) -> Result<Box<dyn Backend>, String> + Send + 'static,
+    ) -> Self {
+        let keys = format!("acme={}", ApiKeyHash::of(API_KEY));
+        let mut source = Figment::new()
+            .merge(Serialized::default("api_key_hashes", keys))
+            .merge(Serialized::default("edge_signing_keys", SIGNING_KEY));
+        for (name, value) in settings {
+            source = source.merge(Serialized::default(name, value));
+        }
+        let config = Config::read(&source).unwrap();
+        let model = Model::open(&model_folder()).unwrap();
+        let shape = BackendShape {
+            vocabulary_entries: ENTRIES,
+            context_tokens_max: model.context_tokens_max(),
+            rows_max: config.engine.sequences_max,
+        };
+        let engine = EngineHandle::start(config.engine.limits(), move || load(shape)).unwrap();
+        Self { state: App::assemble(config, model, engine) }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = router(self.state.clone()).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// `POST generate` with the key.
+    pub(crate) async fn post(&self, body: Value) -> Answer {
+        self.post_with(body, &[]).await
+    }
+
+    pub(crate) async fn post_with(&self, body: Value, headers: &[(&str, &str)]) -> Answer {
+        let mut request = json_request("POST", GENERATE, body.to_string());
+        for (name, value) in headers {
+            request.headers_mut().insert(axum::http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        self.send(request).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(path).header("authorization", format!("Bearer {API_KEY}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("there is no {name}")).to_str().unwrap()
+    }
+
+    pub(crate) fn caption(&self) -> String {
+        assert_eq!(self.status, 200, "{:?}", String::from_utf8_lossy(&self.body));
+        self.json()["caption"].as_str().unwrap().to_owned()
+    }
+
+    /// Everything that every problem must have; returns its pointers.
+    pub(crate) fn assert_problem(&self, status: u16, code: &str, what: &str) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status.as_u16(), status, "{what}: {text}");
+        assert_eq!(self.header("content-type"), "application/problem+json", "{what}");
+        let problem = self.json();
+        assert_eq!(problem["code"], code, "{what}: {text}");
+        assert_eq!(problem["status"], status, "{what}");
+        assert_eq!(problem["type"], format!("urn:lede:problem:{code}"), "{what}");
+        assert_eq!(problem["request_id"], self.header("x-request-id"), "{what}");
+        assert!(self.headers.contains_key("server-timing"), "{what}");
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A request with the key and a JSON body.
+pub(crate) fn json_request(method: &str, path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("authorization", format!("Bearer {API_KEY}"))
+        .header("content-type", "application/json")
+        .body(body.into())
+        .unwrap()
+}
+
+/// A request as the edge would sign it.
+pub(crate) fn signed_request(
+    method: &str,
+    path: &str,
+    body: &str,
+    nonce: u8,
+    signed_at: UnixMillis,
+) -> Request<Body> {
+    let key = SigningKey::parse(SIGNING_KEY).unwrap();
+    let signed = SignedRequest { method, path_and_query: path, body: body.as_bytes() };
+    let headers = SignatureHeaders::sign(&key, &signed, &TenantId::parse("acme").unwrap(), signed_at, [nonce; 16]);
+    let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    for (name, value) in headers.pairs() {
+        request = request.header(name, value);
+    }
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+/// How many entries a row has read since its last structuring marker, and which marker that is.
+pub(crate) fn since_marker(history: &[u32]) -> (u32, usize) {
+    let markers = [CAPTION, TAG];
+    let at = history.iter().rposition(|id| markers.contains(id)).unwrap_or(0);
+    (history[at], history.len() - at - 1)
+}
+
+/// Writes eight random letters, then hashtags of four random letters each, as many as the grammar asks for.
+pub(crate) fn letters() -> Script {
+    Box::new(|history, logits| {
+        logits.fill(-20.0);
+        let (marker, written) = since_marker(history);
+        let length = if marker == TAG { 4 } else { 8 };
+        if written < length {
+            (b'a'..=b'z').for_each(|byte| logits[byte_id(byte) as usize] = 1.0);
+        } else {
+            logits[TAG as usize] = 10.0;
+            logits[END as usize] = 10.0;
+        }
+    })
+}
+
+/// The entry of a byte.
+pub(crate) fn byte_id(byte: u8) -> u32 {
+    16 + u32::from(byte)
+}
+
+/// A model folder whose tokenizer has one entry for each byte, made once for each call.
+pub(crate) fn model_folder() -> PathBuf {
+    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("byte-model-{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(folder.join("onnx")).unwrap();
+    std::fs::write(folder.join("onnx/model.onnx"), b"never read").unwrap();
+    let config = json!({ "vocab_size": ENTRIES, "max_position_embeddings": 512 });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let styles: serde_json::Map<String, Value> =
+        Style::ALL.iter().map(|style| (style.as_str().to_owned(), style_marker(*style).into())).collect();
+    let manifest = json!({
+        "id": "byte-model", "prompt_format": 1, "context_tokens_max": 512, "styles": styles,
+        "special": {"begin": SPECIALS[0], "description": SPECIALS[1], "caption": SPECIALS[2], "tag": SPECIALS[3],
+            "end": SPECIALS[4]},
+    });
+    std::fs::write(folder.join("lede.json"), manifest.to_string()).unwrap();
+    std::fs::write(folder.join("tokenizer.json"), tokenizer().to_string()).unwrap();
+    folder
+}
+
+fn style_marker(style: Style) -> String {
+    format!("<|style:{}|>", style.as_str())
+}
+
+/// A byte-level BPE without merges.
+fn tokenizer() -> Value {
+    let markers: Vec<String> = SPECIALS
+        .iter()
+        .map(|special| (*special).to_owned())
+        .chain(Style::ALL.iter().map(|style| style_marker(*style)))
+        .collect();
+    let mut vocabulary: serde_json::Map<String, Value> =
+        markers.iter().enumerate().map(|(id, marker)| (marker.clone(), id.into())).collect();
+    let mut next_other = 0x100;
+    for byte in 0..=255u8 {
+        let own = matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+        let character = if own { char::from(byte) } else { char::from_u32(next_other).unwrap() };
+        next_other += u32::from(!own);
+        vocabulary.insert(character.to_string(), byte_id(byte).into());
+    }
+    let added: Vec<Value> = markers
+        .iter()
+        .enumerate()
+        .map(|(id, marker)| {
+            json!({"id": id, "content": marker, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true})
+        })
+        .collect();
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+        "post_processor": null,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": []},
+    })
+}

@@ -1,0 +1,1 @@
+"""What makes `models/lede-nano`: corpus, tokenizer, training, export, evaluation."""

@@ -1,0 +1,93 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+
+/// Sets up, builds, runs, tests and checks Lede.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring up every tool that the other commands use
+    Setup,
+    /// Build one side
+    Build {
+        #[command(subcommand)]
+        target: BuildTarget,
+    },
+    /// Set up, build and run both sides on this machine until Ctrl-C
+    Up(UpOptions),
+    /// Set up, build and run every test
+    Test {
+        /// Arguments for cargo nextest, such as a test's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        nextest_args: Vec<String>,
+    },
+    /// Format, lint, licences, advisories and spelling
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuildTarget {
+    /// The Worker, into edge/build
+    Edge {
+        /// Bundle again even when the compiled module is the one already bundled
+        #[arg(long)]
+        always: bool,
+    },
+    /// The origin's binary
+    Origin {
+        /// With the release profile
+        #[arg(long)]
+        release: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpOptions {
+    /// Build the origin with the release profile
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Port of the edge on 127.0.0.1
+    #[arg(long, default_value_t = 8787)]
+    pub(crate) port_edge: u16,
+    /// Port of the origin on 127.0.0.1
+    #[arg(long, default_value_t = 8140)]
+    pub(crate) port_origin: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split_whitespace()).expect("the line parses")
+    }
+
+    #[test]
+    fn up_listens_on_the_documented_ports_unless_told_otherwise() {
+        let Command::Up(options) = parse("xtask up").command else { panic!("not up") };
+        assert_eq!((options.port_edge, options.port_origin, options.release), (8787, 8140, false));
+        let Command::Up(options) = parse("xtask up --release --port-edge 1 --port-origin 2").command else {
+            panic!("not up")
+        };
+        assert_eq!((options.port_edge, options.port_origin, options.release), (1, 2, true));
+    }
+
+    #[test]
+    fn test_hands_every_argument_to_nextest() {
+        let Command::Test { nextest_args } = parse("xtask test -E test(replayed) --no-capture").command else {
+            panic!("not test")
+        };
+        assert_eq!(nextest_args, ["-E", "test(replayed)", "--no-capture"]);
+    }
+
+    #[test]
+    fn an_unknown_command_is_refused() {
+        assert!(Cli::try_parse_from(["xtask", "deploy"]).is_err());
+    }
+}

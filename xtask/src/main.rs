@@ -1,0 +1,43 @@
+//! The developer's commands: set up, build, run, test and check Lede.
+//!
+//! Every command first brings up what it needs (see [`setup`]), so each works from a fresh clone.
+
+mod build;
+mod check;
+mod cli;
+mod command;
+mod progress;
+mod setup;
+mod test;
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::build::{edge, origin};
+use crate::cli::{BuildTarget, Cli, Command};
+use crate::workspace::Workspace;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    match cli.command {
+        Command::Setup => setup::everything(&workspace),
+        Command::Build { target: BuildTarget::Edge { always } } => edge::build(&workspace, always).map(drop),
+        Command::Build { target: BuildTarget::Origin { release } } => origin::build(&workspace, release).map(drop),
+        Command::Up(options) => up::up(&workspace, &options),
+        Command::Test { nextest_args } => test::test(&workspace, &nextest_args),
+        Command::Check => check::check(&workspace),
+    }
+}

@@ -1,0 +1,89 @@
+//! Brings up what the other commands need, each thing only when it is missing.
+//!
+//! What is not in the repository goes to the cache, one folder per version (see [`store`]), so a second clone
+//! and a second run find it there. Nothing here changes the machine outside the cache and `edge/node_modules`,
+//! but for one `rustup target add`.
+
+pub(crate) mod cargo_tools;
+mod distribution_toolchain;
+mod locked_version;
+mod node_modules;
+mod onnx_runtime;
+mod store;
+pub(crate) mod wasm_target;
+mod wheel;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::progress;
+use crate::setup::cargo_tools::CargoTool;
+use crate::setup::wasm_target::WasmToolchain;
+use crate::workspace::Workspace;
+
+/// What builds the Worker.
+#[derive(Debug)]
+pub(crate) struct EdgeTools {
+    pub(crate) toolchain: WasmToolchain,
+    pub(crate) worker_build: PathBuf,
+    pub(crate) wasm_bindgen: PathBuf,
+}
+
+/// What the checks use.
+#[derive(Debug)]
+pub(crate) struct CheckTools {
+    pub(crate) deny: PathBuf,
+    pub(crate) typos: PathBuf,
+}
+
+/// Every tool of every command.
+pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
+    edge(workspace)?;
+    onnx_runtime(workspace)?;
+    nextest(workspace)?;
+    check(workspace)?;
+    Ok(())
+}
+
+/// The wasm target, worker-build, wasm-bindgen and the Node tools.
+pub(crate) fn edge(workspace: &Workspace) -> Result<EdgeTools> {
+    let toolchain = resolved("wasm target", || wasm_target::ensure(workspace))?;
+    let worker_build = resolved("worker-build", || CargoTool::worker_build().ensure(workspace))?;
+    let wasm_bindgen = resolved("wasm-bindgen", || CargoTool::wasm_bindgen(workspace)?.ensure(workspace))?;
+    progress::step("Node tools", || node_modules::ensure(workspace))?;
+    Ok(EdgeTools { toolchain, worker_build, wasm_bindgen })
+}
+
+/// The ONNX Runtime library's path.
+pub(crate) fn onnx_runtime(workspace: &Workspace) -> Result<PathBuf> {
+    resolved("ONNX Runtime", || onnx_runtime::ensure(workspace))
+}
+
+/// cargo-nextest: the installed one, or else our own.
+pub(crate) fn nextest(workspace: &Workspace) -> Result<PathBuf> {
+    resolved("cargo-nextest", || CargoTool::nextest().installed_or_ensure(workspace))
+}
+
+/// cargo-deny and typos.
+pub(crate) fn check(workspace: &Workspace) -> Result<CheckTools> {
+    let deny = resolved("cargo-deny", || CargoTool::deny().ensure(workspace))?;
+    let typos = resolved("typos", || wheel::typos(workspace))?;
+    Ok(CheckTools { deny, typos })
+}
+
+/// A set-up step that ends with something to use, and with what came of it in a few words.
+fn resolved<T>(what: &str, ensure: impl FnOnce() -> Result<(T, String)>) -> Result<T> {
+    let mut found = None;
+    progress::step(what, || {
+        let (tool, outcome) = ensure()?;
+        found = Some(tool);
+        Ok(outcome)
+    })?;
+    found.ok_or_else(|| anyhow::anyhow!("{what} was not resolved"))
+}
+
+/// Holds one of this clone's locks until the returned file is dropped.
+pub(crate) fn exclusive(workspace: &Workspace, name: &str) -> Result<std::fs::File> {
+    store::lock(&workspace.target, name)
+}

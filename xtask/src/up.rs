@@ -1,0 +1,100 @@
+//! Runs both sides on this machine: the origin's binary, and the edge in workerd, until Ctrl-C.
+
+mod child;
+mod ports;
+mod running;
+mod secrets;
+mod signals;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::build::{edge, origin};
+use crate::cli::UpOptions;
+use crate::up::running::{Running, Waited};
+use crate::up::secrets::DevelopmentSecrets;
+use crate::up::signals::Signals;
+use crate::workspace::Workspace;
+use crate::{progress, setup};
+
+/// Longest wait for the origin to load its model.
+const ORIGIN_READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest wait for workerd; wrangler first checks that the Worker is built.
+const EDGE_READY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Sets up, builds, starts and waits. Returns after Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When something cannot be brought up, and when a side ends by itself; whatever was started is stopped first.
+pub(crate) fn up(workspace: &Workspace, options: &UpOptions) -> Result<()> {
+    let begun = Instant::now();
+    ports::must_be_free(options)?;
+    let library = setup::onnx_runtime(workspace)?;
+    edge::build(workspace, false)?;
+    let binary = origin::build(workspace, options.release)?;
+    let secrets = DevelopmentSecrets::load_or_make(workspace)?;
+
+    let signals = Signals::listen()?;
+    let mut running = Running::default();
+    running.start("origin", &mut origin_command(workspace, options, (&binary, &library), &secrets))?;
+    let origin_health = format!("http://127.0.0.1:{}/health/ready", options.port_origin);
+    if running.wait_until_ready(&origin_health, ORIGIN_READY_TIMEOUT, &signals)? == Waited::Signalled {
+        return Ok(());
+    }
+    running.start("edge", &mut edge_command(workspace, options))?;
+    let edge_health = format!("http://127.0.0.1:{}/health", options.port_edge);
+    if running.wait_until_ready(&edge_health, EDGE_READY_TIMEOUT, &signals)? == Waited::Signalled {
+        return Ok(());
+    }
+    progress::line(&invitation(options, &secrets, begun.elapsed()));
+    running.wait_until_signalled(&signals)
+}
+
+fn origin_command(
+    workspace: &Workspace,
+    options: &UpOptions,
+    (binary, library): (&Path, &Path),
+    secrets: &DevelopmentSecrets,
+) -> Command {
+    let mut origin = Command::new(binary);
+    origin
+        .current_dir(&workspace.root)
+        .env("LEDE_LISTEN", format!("127.0.0.1:{}", options.port_origin))
+        .env("LEDE_MODEL_DIR", workspace.root.join("models/lede-nano"))
+        .env("LEDE_ORT_LIBRARY", library)
+        .env("LEDE_API_KEY_HASHES", secrets.api_key_hashes())
+        .env("LEDE_EDGE_SIGNING_KEYS", secrets.signing_key());
+    origin
+}
+
+/// `wrangler dev` with everything local; the secrets come from `.dev.vars`.
+fn edge_command(workspace: &Workspace, options: &UpOptions) -> Command {
+    let mut wrangler = Command::new(workspace.node_program("wrangler"));
+    wrangler
+        .current_dir(&workspace.root)
+        .args(["dev", "--config", "wrangler.toml", "--local", "--ip", "127.0.0.1"])
+        .args(["--port", &options.port_edge.to_string(), "--inspector-port", "0"])
+        .args(["--show-interactive-dev-session=false", "--persist-to"])
+        .arg(workspace.state().join("workers"))
+        .args(["--var", &format!("ORIGIN_URL:http://127.0.0.1:{}", options.port_origin)])
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
+        .env("CI", "true");
+    wrangler
+}
+
+fn invitation(options: &UpOptions, secrets: &DevelopmentSecrets, took: Duration) -> String {
+    format!(
+        "\nLede is up after {took}. Ask for a caption:\n\n  \
+         curl -i http://127.0.0.1:{port}/api/v14/generate -H 'authorization: Bearer {api_key}' \
+         -H 'content-type: application/json' -d '{{\"content_description\": \"Beautiful sunset over the ocean\", \
+         \"style\": \"inspirational\", \"hashtag_count\": 5}}'\n\n\
+         Ctrl-C stops both sides.\n",
+        took = progress::seconds(took),
+        port = options.port_edge,
+        api_key = secrets.api_key,
+    )
+}

@@ -1,0 +1,129 @@
+//! The keys of a development set-up: made at random on the first run, kept in `.lede/` for the next ones.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::progress;
+use crate::workspace::Workspace;
+
+const SECRET_BYTES: usize = 32;
+/// The tenant of the API key, and the id of the signing key.
+const NAME: &str = "development";
+
+/// What `up` gives both sides. The services get the API key's hash only.
+#[derive(Serialize, Deserialize)]
+pub(super) struct DevelopmentSecrets {
+    pub(super) api_key: String,
+    signing_key_hex: String,
+}
+
+impl DevelopmentSecrets {
+    /// Reads them, or makes them on the first run; also writes `.dev.vars`, where wrangler looks for secrets.
+    pub(super) fn load_or_make(workspace: &Workspace) -> Result<Self> {
+        let path = workspace.state().join("development-secrets.json");
+        let secrets = if path.is_file() {
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_str(&text).with_context(|| format!("{} is damaged: delete it", path.display()))?
+        } else {
+            let secrets = Self::random()?;
+            fs::create_dir_all(workspace.state()).context("cannot create .lede")?;
+            write_private(&path, &serde_json::to_string_pretty(&secrets)?)?;
+            secrets
+        };
+        secrets.tell_wrangler(&workspace.root.join(".dev.vars"))?;
+        Ok(secrets)
+    }
+
+    /// `tenant=<SHA-256 of the API key>`
+    pub(super) fn api_key_hashes(&self) -> String {
+        format!("{NAME}={}", hex::encode(Sha256::digest(&self.api_key)))
+    }
+
+    /// `id=<hex>`
+    pub(super) fn signing_key(&self) -> String {
+        format!("{NAME}={}", self.signing_key_hex)
+    }
+
+    fn random() -> Result<Self> {
+        let mut bytes = [0; 2 * SECRET_BYTES];
+        getrandom::fill(&mut bytes).map_err(|error| anyhow!("no randomness for the development keys: {error}"))?;
+        let (api_key, signing_key) = bytes.split_at(SECRET_BYTES);
+        Ok(Self {
+            api_key: format!("lede_dev_{}", hex::encode(api_key)),
+            signing_key_hex: hex::encode(signing_key),
+        })
+    }
+
+    /// A file that a person wrote is left as it is, but mentioned.
+    fn tell_wrangler(&self, path: &Path) -> Result<()> {
+        let vars =
+            format!("API_KEY_HASHES=\"{}\"\nEDGE_SIGNING_KEY=\"{}\"\n", self.api_key_hashes(), self.signing_key());
+        match fs::read_to_string(path) {
+            Ok(present) if present.contains(vars.trim_end()) => Ok(()),
+            Ok(_) => {
+                progress::note(
+                    ".dev.vars holds other keys than .lede/development-secrets.json and is left as it is",
+                );
+                Ok(())
+            }
+            Err(_) => write_private(path, &vars),
+        }
+    }
+}
+
+/// Readable by its owner only, from the first byte on.
+fn write_private(path: &Path, content: &str) -> Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.write_all(content.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn workspace(folder: &Path) -> Workspace {
+        Workspace { root: folder.to_owned(), target: folder.join("target"), cache: folder.join("cache") }
+    }
+
+    #[test]
+    fn the_keys_of_the_first_run_are_those_of_the_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DevelopmentSecrets::load_or_make(&workspace(folder.path())).unwrap();
+        let second = DevelopmentSecrets::load_or_make(&workspace(folder.path())).unwrap();
+        assert!(first.api_key.starts_with("lede_dev_") && first.api_key == second.api_key);
+        assert_eq!(first.signing_key(), second.signing_key());
+    }
+
+    #[test]
+    fn only_the_owner_can_read_the_keys_and_wrangler_gets_no_api_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = DevelopmentSecrets::load_or_make(&workspace(folder.path())).unwrap();
+        for file in [".lede/development-secrets.json", ".dev.vars"] {
+            let mode = fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+        assert!(!fs::read_to_string(folder.path().join(".dev.vars")).unwrap().contains(&secrets.api_key));
+    }
+
+    #[test]
+    fn a_persons_own_dev_vars_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".dev.vars"), "MINE=\"1\"\n").unwrap();
+        DevelopmentSecrets::load_or_make(&workspace(folder.path())).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join(".dev.vars")).unwrap(), "MINE=\"1\"\n");
+    }
+}
