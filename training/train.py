@@ -203,9 +203,10 @@ class Run:
         """Trains until the schedule, or the minutes allowed, end."""
         print(f"{parameter_count(self.model)} parameters, {self.steps} steps, from step {self.progress.step}", flush=True)
         limit = (self.arguments.minutes or math.inf) * 60
+        until = min(self.steps, self.arguments.until or self.steps)
         self.model.train()
         for batch in self.batches():
-            if self.progress.step >= self.steps or self.progress.seconds >= limit:
+            if self.progress.step >= until or self.progress.seconds >= limit:
                 break
             started = time.monotonic()
             self.update(batch)
@@ -226,6 +227,7 @@ def main():
     parser.add_argument("--preset", choices=sorted(PRESETS), default="cpu")
     parser.add_argument("--out", type=Path, required=True, help="folder of tokenizer, checkpoint and loss.csv")
     parser.add_argument("--steps", type=int, help="length of the schedule")
+    parser.add_argument("--until", type=int, help="stop at this step, before the schedule ends")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of training")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)

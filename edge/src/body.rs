@@ -8,6 +8,10 @@ use crate::http::{CONTENT_TYPE, Request};
 
 /// How long a caller may take to send a body.
 const RECEIVE_TIMEOUT_MS: u64 = 30_000;
+/// How much of a body that is too large is taken off the connection unseen. A caller that is still sending when the
+/// connection closes may never read the answer.
+const DISCARD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+const DISCARD_TIMEOUT_MS: u64 = 5_000;
 
 /// Why there is no body.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +92,24 @@ pub(crate) async fn receive_json(
         return Err(Problem::new(ProblemCode::UnsupportedMediaType, "send content-type: application/json"));
     }
     match within(clock, RECEIVE_TIMEOUT_MS, read_bounded(source.as_mut(), declared, bytes_max)).await {
-        Some(body) => body.map_err(|error| error.problem()),
+        Some(Ok(body)) => Ok(body),
+        Some(Err(error)) => {
+            if matches!(error, BodyError::TooLarge(_)) {
+                within(clock, DISCARD_TIMEOUT_MS, discard(source.as_mut())).await;
+            }
+            Err(error.problem())
+        }
         None => Err(Problem::new(ProblemCode::DeadlineExceeded, "the body did not arrive in time")),
+    }
+}
+
+/// Holds one piece at a time, at most [`DISCARD_BYTES_MAX`] in all.
+async fn discard(source: &mut dyn ByteSource) {
+    let mut discarded = 0;
+    while discarded < DISCARD_BYTES_MAX
+        && let Ok(Some(chunk)) = source.next_chunk().await
+    {
+        discarded += chunk.len();
     }
 }
 
@@ -130,5 +150,13 @@ mod tests {
     #[test]
     fn a_body_declared_too_small_is_still_refused() {
         assert!(matches!(read(&[b"abcdef"], Some(2), 4).0, Err(BodyError::TooLarge(4))));
+    }
+
+    #[test]
+    fn what_is_too_large_is_discarded_up_to_a_limit() {
+        let chunk = vec![0; DISCARD_BYTES_MAX / 2];
+        let mut source = ChunksInMemory::new(&[&chunk, &chunk, &chunk]);
+        discard(&mut source).now_or_never().unwrap();
+        assert_eq!(source.bytes_read(), DISCARD_BYTES_MAX);
     }
 }

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
-use crate::backend::Backend;
 use crate::backend::ort::{OrtBackend, OrtSettings};
+use crate::backend::{Backend, BackendError};
 use crate::captions::Captions;
 use crate::config::{Config, ConfigError};
+use crate::engine::vocabulary::Vocabulary;
 use crate::engine::{EngineHandle, EngineStatus};
 use crate::extract::Authenticator;
 use crate::models::{Model, ModelError};
@@ -63,7 +64,8 @@ impl App {
             rows_max: config.engine.sequences_max,
             context_tokens_max: model.context_tokens_max(),
         };
-        let load = move || OrtBackend::open(&settings).map(|backend| Box::new(backend) as Box<dyn Backend>);
+        let vocabulary = Arc::clone(model.vocabulary());
+        let load = move || load_backend(&settings, &vocabulary);
         let engine = EngineHandle::start(config.engine.limits(), load)?;
         Ok(Self::assemble(config, model, engine))
     }
@@ -108,6 +110,25 @@ impl App {
             EngineStatus::Stopped => "stopped",
         }
     }
+}
+
+/// Loads the graph, checks that it speaks of the tokenizer's vocabulary and that it runs: the first steps also cost
+/// more than later ones, so they had better not be a caller's.
+fn load_backend(settings: &OrtSettings, vocabulary: &Vocabulary) -> Result<Box<dyn Backend>, BackendError> {
+    let mut backend = OrtBackend::open(settings)?;
+    let (width, entries) = (backend.shape().vocabulary_entries, vocabulary.entries());
+    if width != entries {
+        let reason = format!("the graph has {width} entries, config.json {entries}");
+        return Err(BackendError::new("the vocabulary", reason));
+    }
+    let begin = vocabulary.special().begin;
+    backend.prefill(&[begin])?;
+    let logits = backend.decode(&[begin])?;
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        return Err(BackendError::new("the first step", "the model computes no finite logits"));
+    }
+    backend.release(0);
+    Ok(Box::new(backend))
 }
 
 /// Shared by all handlers.

@@ -1,6 +1,6 @@
 //! What a person sees: one line per step, with what came of it and how long it took.
-#![expect(clippy::print_stderr, reason = "a command line speaks on stderr; this is the one module that does")]
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,24 +8,27 @@ use anyhow::Result;
 /// Runs one step and reports it in one line; `work` returns what came of it in a few words.
 pub(crate) fn step(what: &str, work: impl FnOnce() -> Result<String>) -> Result<()> {
     let begun = Instant::now();
-    let outcome = work().inspect_err(|_| eprintln!("✗ {what} ({})", seconds(begun.elapsed())))?;
-    eprintln!("✓ {what}: {outcome} ({})", seconds(begun.elapsed()));
+    let outcome = work().inspect_err(|_| line(&format!("✗ {what} ({})", seconds(begun.elapsed()))))?;
+    line(&format!("✓ {what}: {outcome} ({})", seconds(begun.elapsed())));
     Ok(())
 }
 
 /// Says what is about to take a while.
 pub(crate) fn note(what: &str) {
-    eprintln!("• {what} …");
+    line(&format!("• {what} …"));
 }
 
 /// A line as it is: child logs, summaries, what to paste.
+///
+/// Written at once, so that lines of several threads and of programs above us do not mix. Nobody is left to tell
+/// when stderr is gone.
 pub(crate) fn line(text: &str) {
-    eprintln!("{text}");
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// The last thing a failed command says: the causes, outermost first.
 pub(crate) fn failure(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    line(&format!("error: {error:#}"));
 }
 
 /// A duration as people read it: `0.3 s`, `2 min 05 s`.

@@ -55,7 +55,7 @@ fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
         .env("LEDE_EDGE_BUILD", edge::folder(workspace))
         .env("LEDE_EDGE_DIR", workspace.edge())
         .env("LEDE_ORT_LIBRARY", library)
-        .env("LEDE_MODEL_DIR", workspace.root.join("models/lede-nano"));
+        .env("LEDE_MODEL_DIR", workspace.model());
     command::streamed(&mut nextest)
 }
 

@@ -63,7 +63,7 @@ fn origin_command(
     origin
         .current_dir(&workspace.root)
         .env("LEDE_LISTEN", format!("127.0.0.1:{}", options.port_origin))
-        .env("LEDE_MODEL_DIR", workspace.root.join("models/lede-nano"))
+        .env("LEDE_MODEL_DIR", workspace.model())
         .env("LEDE_ORT_LIBRARY", library)
         .env("LEDE_API_KEY_HASHES", secrets.api_key_hashes())
         .env("LEDE_EDGE_SIGNING_KEYS", secrets.signing_key());
@@ -82,6 +82,7 @@ fn edge_command(workspace: &Workspace, options: &UpOptions) -> Command {
         .args(["--var", &format!("ORIGIN_URL:http://127.0.0.1:{}", options.port_origin)])
         .env("WRANGLER_SEND_METRICS", "false")
         .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
+        .env("FORCE_COLOR", "0")
         .env("CI", "true");
     wrangler
 }

@@ -60,6 +60,11 @@ impl Workspace {
         self.root.join(".lede")
     }
 
+    /// The model that the origin serves: `LEDE_MODEL_DIR` when it is set, else the embedded one.
+    pub(crate) fn model(&self) -> PathBuf {
+        env::var_os("LEDE_MODEL_DIR").map_or_else(|| self.root.join("models/lede-nano"), PathBuf::from)
+    }
+
     /// A path as it is shown to people: relative to the repository where it lies inside.
     pub(crate) fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()

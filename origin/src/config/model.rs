@@ -64,9 +64,13 @@ impl ModelConfig {
     /// The library's path.
     ///
     /// # Errors
-    /// When it is not set.
+    /// When it is not set or there is no such file.
     pub fn library(&self) -> Result<PathBuf, ConfigError> {
-        const REASON: &str = "is not set; it is the path of ONNX Runtime's shared library (libonnxruntime.so)";
-        self.ort_library.clone().ok_or_else(|| ConfigError::new("ort_library", REASON))
+        const NOT_SET: &str = "is not set; it is the path of ONNX Runtime's shared library (libonnxruntime.so)";
+        let path = self.ort_library.clone().ok_or_else(|| ConfigError::new("ort_library", NOT_SET))?;
+        if !path.is_file() {
+            return Err(ConfigError::new("ort_library", format!("there is no file {}", path.display())));
+        }
+        Ok(path)
     }
 }

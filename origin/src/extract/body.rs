@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -35,13 +35,7 @@ impl<const BYTES_MAX: usize> FromRequest<AppState> for AuthorizedBody<BYTES_MAX>
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let is_signed = Authenticator::is_signed(&parts.headers);
-        // A signature covers the body and is checked after it; a key is checked before a byte of it is read.
-        let by_api_key = if is_signed { None } else { Some(app.authenticator.by_api_key(&parts.headers)) };
-        let by_api_key = match by_api_key
-            .transpose()
-            .and_then(|key| check_headers::<BYTES_MAX>(&parts.headers).map(|()| key))
-        {
+        let by_api_key = match before_reading::<BYTES_MAX>(&parts.headers, &body, &app.authenticator) {
             Ok(by_api_key) => by_api_key,
             Err(error) => {
                 discard(&parts.headers, body);
@@ -57,26 +51,30 @@ impl<const BYTES_MAX: usize> FromRequest<AppState> for AuthorizedBody<BYTES_MAX>
     }
 }
 
-fn too_large<const BYTES_MAX: usize>() -> ApiError {
-    ApiError::new(ProblemCode::BodyTooLarge, format!("a body may have {BYTES_MAX} bytes"))
-}
-
-/// What can be refused before the body is read.
-fn check_headers<const BYTES_MAX: usize>(headers: &HeaderMap) -> Result<(), ApiError> {
+/// All that can be decided before a byte of the body is read: whose key it is, and whether the body may come.
+/// `None` for a signed request: the signature covers the body and is checked after it.
+fn before_reading<const BYTES_MAX: usize>(
+    headers: &HeaderMap,
+    body: &Body,
+    authenticator: &Authenticator,
+) -> Result<Option<Principal>, ApiError> {
+    let is_signed = Authenticator::is_signed(headers);
+    let by_api_key = if is_signed { None } else { Some(authenticator.by_api_key(headers)?) };
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if text(header::CONTENT_LENGTH)
-        .and_then(|length| length.parse().ok())
-        .is_some_and(|length: usize| length > BYTES_MAX)
-    {
+    let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > BYTES_MAX) {
         return Err(too_large::<BYTES_MAX>());
     }
     // An empty body has no type; what it lacks is said by the parser.
-    let is_empty = text(header::CONTENT_LENGTH) == Some("0");
-    if !is_empty && !text(header::CONTENT_TYPE).is_some_and(content_type_is_json) {
+    if !body.is_end_stream() && !text(header::CONTENT_TYPE).is_some_and(content_type_is_json) {
         let detail = "send the body with Content-Type: application/json";
         return Err(ApiError::new(ProblemCode::UnsupportedMediaType, detail));
     }
-    Ok(())
+    Ok(by_api_key)
+}
+
+fn too_large<const BYTES_MAX: usize>() -> ApiError {
+    ApiError::new(ProblemCode::BodyTooLarge, format!("a body may have {BYTES_MAX} bytes"))
 }
 
 async fn read<const BYTES_MAX: usize>(

@@ -81,10 +81,12 @@ fn respond(answer: Answer) -> Response {
     insert(headers, HeaderName::from_static(CACHE_STATUS), &status.to_string());
     insert(headers, HeaderName::from_static(SERVER_TIMING), &timing);
     insert(headers, header::ETAG, &answer.key.etag());
+    // The edge, too, counts the time that an answer has already lain here.
+    headers.insert(header::AGE, (answer.freshness.age_ms(clock::now()) / 1_000).into());
     response
 }
 
-/// What caches on the way may do with the answer. `Age` says how much of the freshness is used up.
+/// What caches on the way may do with the answer; `Age` says how much of the freshness is used up.
 fn add_freshness(headers: &mut HeaderMap, freshness: &FreshnessRecord) {
     let seconds = |milliseconds: u64| milliseconds / 1_000;
     let cache_control = format!(
@@ -94,7 +96,6 @@ fn add_freshness(headers: &mut HeaderMap, freshness: &FreshnessRecord) {
         seconds(freshness.stale_if_error_ms)
     );
     insert(headers, header::CACHE_CONTROL, &cache_control);
-    headers.insert(header::AGE, seconds(freshness.age_ms(clock::now())).into());
 }
 
 /// Header values made here are ASCII; one that is not is left out rather than failing an answer.

@@ -32,6 +32,8 @@ async fn a_body_that_cannot_be_read_is_refused_with_400() {
         let answer = app.send(json_request("POST", GENERATE, body)).await;
         assert!(answer.assert_problem(400, "malformed_request", what).is_empty());
     }
+    let nothing = without("content-type", json_request("POST", GENERATE, Body::empty()));
+    app.send(nothing).await.assert_problem(400, "malformed_request", "no body and no type");
 }
 
 #[tokio::test]

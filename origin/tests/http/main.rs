@@ -4,5 +4,8 @@
 
 mod answers;
 mod bad_input;
+mod connections;
+mod golden;
+mod model_folder;
 mod overload;
 mod support;

@@ -7,10 +7,10 @@ use lede_origin::clock;
 use lede_origin::engine::EngineStatus;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, TestApp, letters};
+use crate::support::{Answer, TestApp, eventually, letters};
 
-/// A step of a device that is slow enough to be caught at work: an answer takes about a tenth of a second.
-const SLOW: Duration = Duration::from_millis(3);
+/// A step of a device that is slow enough to be caught at work: an answer takes about a third of a second.
+const SLOW: Duration = Duration::from_millis(8);
 
 fn about(subject: usize) -> Value {
     json!({"content_description": format!("picture {subject}")})
@@ -35,8 +35,7 @@ async fn a_client_who_leaves_frees_the_device_unless_somebody_else_waits() {
     let dropped = || app.state.engine.counters().dropped.load(Ordering::Relaxed);
     let alone = tokio::time::timeout(Duration::from_millis(40), app.post(about(1))).await;
     assert!(alone.is_err(), "the client left before the answer came");
-    tokio::time::sleep(Duration::from_millis(40)).await;
-    assert_eq!(dropped(), 1);
+    assert!(eventually(|| dropped() == 1).await);
     let (left, stayed) =
         tokio::join!(tokio::time::timeout(Duration::from_millis(40), app.post(about(2))), app.post(about(2)));
     assert!(left.is_err());
@@ -131,10 +130,7 @@ async fn an_engine_whose_thread_dies_is_never_taken_for_a_ready_one() {
     let app = TestApp::with(&[], Duration::ZERO, Box::new(|_, _| panic!("the device is gone"))).await;
     app.post(about(1)).await.assert_problem(503, "not_ready", "the request that was running");
     app.post(about(2)).await.assert_problem(503, "not_ready", "those who come after");
-    while app.state.is_ready() {
-        // The thread is still unwinding.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    assert!(eventually(|| !app.state.is_ready()).await);
     app.get("/health/ready", &[]).await.assert_problem(503, "not_ready", "stopped");
     assert_eq!(app.get("/health", &[]).await.json()["status"], "stopped");
 }

@@ -1,8 +1,9 @@
 //! An app in this process: real routes, real domain and real engine over a scripted backend.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -31,6 +32,9 @@ pub(crate) const END: u32 = 4;
 const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
 /// Specials, styles, and one entry for each byte.
 const ENTRIES: usize = 5 + 11 + 256;
+
+/// Shared by all apps of this process, which only read it.
+static MODEL_FOLDER: LazyLock<PathBuf> = LazyLock::new(model_folder);
 
 /// An app and what it may be asked for.
 pub(crate) struct TestApp {
@@ -71,7 +75,7 @@ impl TestApp {
             source = source.merge(Serialized::default(name, value));
         }
         let config = Config::read(&source).unwrap();
-        let model = Model::open(&model_folder()).unwrap();
+        let model = Model::open(&MODEL_FOLDER).unwrap();
         let shape = BackendShape {
             vocabulary_entries: ENTRIES,
             context_tokens_max: model.context_tokens_max(),
@@ -139,6 +143,15 @@ impl Answer {
         let errors = problem["errors"].as_array().cloned().unwrap_or_default();
         errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// Waits until `is_so`, but not for ever.
+pub(crate) async fn eventually(is_so: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !is_so() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    is_so()
 }
 
 /// A request with the key and a JSON body.
@@ -209,7 +222,7 @@ pub(crate) fn model_folder() -> PathBuf {
     let styles: serde_json::Map<String, Value> =
         Style::ALL.iter().map(|style| (style.as_str().to_owned(), style_marker(*style).into())).collect();
     let manifest = json!({
-        "id": "byte-model", "prompt_format": 1, "context_tokens_max": 512, "styles": styles,
+        "id": "lede-nano-1", "prompt_format": 1, "context_tokens_max": 512, "styles": styles,
         "special": {"begin": SPECIALS[0], "description": SPECIALS[1], "caption": SPECIALS[2], "tag": SPECIALS[3],
             "end": SPECIALS[4]},
     });
