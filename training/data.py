@@ -1,6 +1,7 @@
 """Turns examples into padded batches of similar length, reproducible and resumable by chunk."""
 
 import random
+from dataclasses import dataclass
 
 import torch
 
@@ -11,6 +12,16 @@ CHUNK_EXAMPLES = 4096
 # The description is given at inference: reading it well matters, writing it does not.
 DESCRIPTION_WEIGHT = 0.1
 IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Which examples: those of a seed and a split, `count` of every chunk, with plain words among the invented or not."""
+
+    seed: int
+    split: str = "train"
+    plain: bool = False
+    count: int = CHUNK_EXAMPLES
 
 
 def encode(tokenizer, texts):
@@ -25,18 +36,18 @@ def check_specials(tokenizer):
             raise SystemExit(f"{special} is not one vocabulary entry")
 
 
-def rows_of_chunk(tokenizer, seed, chunk, split, count=CHUNK_EXAMPLES):
+def rows_of_chunk(tokenizer, corpus, chunk):
     """(ids, length of the prompt) of every example of one chunk."""
-    drawn = list(examples(seed, chunk * CHUNK_EXAMPLES, count, split))
+    drawn = list(examples(corpus.seed, chunk * CHUNK_EXAMPLES, corpus.count, corpus.split, corpus.plain))
     prompts = encode(tokenizer, [prompt_text(item.style, item.description) for item in drawn])
     answers = encode(tokenizer, [answer_text(item.caption, item.hashtags) for item in drawn])
     rows = [(prompt + answer, len(prompt)) for prompt, answer in zip(prompts, answers)]
     return [row for row in rows if len(row[0]) <= CONTEXT_TOKENS_MAX]
 
 
-def batches_of_chunk(tokenizer, seed, chunk, split, batch_tokens, count=CHUNK_EXAMPLES):
+def batches_of_chunk(tokenizer, corpus, chunk, batch_tokens):
     """Batches of about `batch_tokens`, rows of similar length together, in a shuffled order."""
-    rows = sorted(rows_of_chunk(tokenizer, seed, chunk, split, count), key=lambda row: len(row[0]))
+    rows = sorted(rows_of_chunk(tokenizer, corpus, chunk), key=lambda row: len(row[0]))
     batches, batch = [], []
     for row in rows:
         if batch and (len(batch) + 1) * len(row[0]) > batch_tokens:
@@ -44,7 +55,7 @@ def batches_of_chunk(tokenizer, seed, chunk, split, batch_tokens, count=CHUNK_EX
             batch = []
         batch.append(row)
     batches.append(batch)
-    random.Random(f"{seed}/{chunk}/order").shuffle(batches)
+    random.Random(f"{corpus.seed}/{chunk}/order").shuffle(batches)
     return batches
 
 

@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer
 
 from .corpus import examples
-from .data import IGNORED, batches_of_chunk, check_specials, tensors
+from .data import IGNORED, Corpus, batches_of_chunk, check_specials, tensors
 from .layout import BEGIN, END, prompt_text
 from .model import build_model, parameter_count
 from .tokenizer import train_tokenizer
@@ -147,15 +147,15 @@ class Run:
         self.model = build_model(arguments.preset, self.tokenizer.get_vocab_size(), begin, self.end, arguments.seed)
         self.optimiser = make_optimiser(self.model, self.preset["learning_rate"])
         self.progress = resume(self.checkpoint, self.model, self.optimiser)
-        self.heldout = batches_of_chunk(self.tokenizer, arguments.seed, 0, "heldout", 6144, HELDOUT_EXAMPLES)
+        self.corpus = Corpus(arguments.seed, "train", arguments.plain)
+        measured = Corpus(arguments.seed, "heldout", arguments.plain, HELDOUT_EXAMPLES)
+        self.heldout = batches_of_chunk(self.tokenizer, measured, 0, self.preset["batch_tokens"])
         self.recent = []
 
     def batches(self):
         """Batches from where the run stands, without end."""
         while True:
-            chunk = batches_of_chunk(
-                self.tokenizer, self.arguments.seed, self.progress.chunk, "train", self.preset["batch_tokens"]
-            )
+            chunk = batches_of_chunk(self.tokenizer, self.corpus, self.progress.chunk, self.preset["batch_tokens"])
             while self.progress.batch < len(chunk):
                 yield chunk[self.progress.batch]
                 self.progress.batch += 1
@@ -200,7 +200,7 @@ class Run:
         save(self.checkpoint, self.model, self.optimiser, self.progress, self.arguments.preset, self.arguments.seed)
 
     def train(self):
-        """Trains until the schedule, or the minutes allowed, end."""
+        """Trains until the schedule ends, or the step or the minutes allowed."""
         print(f"{parameter_count(self.model)} parameters, {self.steps} steps, from step {self.progress.step}", flush=True)
         limit = (self.arguments.minutes or math.inf) * 60
         until = min(self.steps, self.arguments.until or self.steps)
@@ -229,6 +229,7 @@ def main():
     parser.add_argument("--steps", type=int, help="length of the schedule")
     parser.add_argument("--until", type=int, help="stop at this step, before the schedule ends")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of training")
+    parser.add_argument("--plain", action="store_true", help="plain English words among the invented ones")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

@@ -8,6 +8,7 @@ from .caption import write_caption
 from .describe import describe
 from .hashtags import draw_hashtags
 from .scene import draw_scene
+from .words import Pool
 
 SPLITS = ("train", "heldout")
 
@@ -24,13 +25,16 @@ class Example:
     invented: tuple
 
 
-def example(seed, index, split="train"):
-    """The example at `index`. Held-out ones use only scene entries and invented words never trained on."""
+def example(seed, index, split="train", plain=False):
+    """The example at `index`. Held-out ones use only scene entries and invented words never trained on.
+
+    With `plain`, about half of the invented words are plain English ones, or blends of them.
+    """
     if split not in SPLITS:
         raise ValueError(f"split is one of {SPLITS}, not {split!r}")
     rng = random.Random(f"{seed}/{split}/{index}")
     style = STYLES[rng.randrange(len(STYLES))]
-    scene = draw_scene(rng, style, heldout=split == "heldout")
+    scene = draw_scene(rng, style, Pool(split == "heldout", plain))
     description, lower = describe(scene, rng)
     if scene.kind != "people" and scene.determiner not in description.lower().split():
         scene.determiner = ""  # a caption says "my" only when the description does
@@ -39,7 +43,7 @@ def example(seed, index, split="train"):
     return Example(style, description, caption, hashtags, scene.head, tuple(scene.invented))
 
 
-def examples(seed, start, count, split="train"):
+def examples(seed, start, count, split="train", plain=False):
     """`count` examples from `start` on."""
     for index in range(start, start + count):
-        yield example(seed, index, split)
+        yield example(seed, index, split, plain)

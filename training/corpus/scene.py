@@ -56,9 +56,9 @@ def article(phrase):
     return "an" if phrase[:1].lower() in "aeiou" else "a"
 
 
-def invented_subject(rng, heldout, entry):
+def invented_subject(rng, pool, entry):
     """The entry with an invented word in it, and that word."""
-    word, name = pseudo_word(rng, heldout), pseudo_name(rng, heldout)
+    word, name = pseudo_word(rng, pool), pseudo_name(rng, pool)
     unrelated = replace(entry, related=())
     kind, roll = entry.kind, rng.random()
     if kind == "people":
@@ -85,16 +85,16 @@ def invented_subject(rng, heldout, entry):
     return replace(unrelated, head=copied, number=number), copied
 
 
-def invented_place(rng, heldout):
+def invented_place(rng, pool):
     if rng.random() < 0.7:
-        name = pseudo_name(rng, heldout)
+        name = pseudo_name(rng, pool)
         return rng.choice(PLACE_NAMES).format(name), name
-    word = pseudo_word(rng, heldout)
+    word = pseudo_word(rng, pool)
     return rng.choice(PLACE_NOUNS).format(word), word
 
 
-def invented_detail(rng, heldout, kind):
-    name, word = pseudo_name(rng, heldout), pseudo_word(rng, heldout)
+def invented_detail(rng, pool, kind):
+    name, word = pseudo_name(rng, pool), pseudo_word(rng, pool)
     if kind in ("product", "thing"):
         return rng.choice((f"by {name}", f"from {name}", f"with {word} trim", f"made of {word}")), None
     if kind == "food":
@@ -127,10 +127,10 @@ def draw_price(rng):
     return rng.choice(("${}", "${}", "€{}", "£{}", "{} dollars")).format(amount)
 
 
-def draw_offer(rng, heldout):
+def draw_offer(rng, pool):
     """A fact to be copied exactly; second, an invented code if it holds one."""
     percent, price = f"{rng.choice((5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 70, rng.randint(3, 90)))}%", draw_price(rng)
-    code = pseudo_word(rng, heldout).upper()[:6] + number_text(rng)
+    code = pseudo_word(rng, pool).upper()[:6] + number_text(rng)
     until = rng.choice(("this weekend", "until Friday", "today only", "this week", "until Sunday", f"until {rng.randint(2, 28)} May"))
     form = rng.choice(
         (
@@ -164,17 +164,17 @@ def draw_determiner(rng, entry):
     return ""
 
 
-def draw_scene(rng, style, heldout):
+def draw_scene(rng, style, pool):
     """One scene; about three in five hold an invented word that the caption must copy."""
     name = rng.choices(list(KIND_WEIGHTS), list(KIND_WEIGHTS.values()))[0]
     kind = kinds()[name]
-    entry = rng.choice([entry for entry in kind.entries if entry.heldout == heldout])
+    entry = rng.choice([entry for entry in kind.entries if entry.heldout == pool.heldout])
     invent = set()
     if rng.random() < INVENTED_SHARE:
         invent = set(rng.choices((("head",), ("place",), ("detail",), ("head", "place")), (10, 6, 2, 3))[0])
     invented = []
     if "head" in invent:
-        entry, word = invented_subject(rng, heldout, entry)
+        entry, word = invented_subject(rng, pool, entry)
         invented.append(word)
     active = {"animal": 0.6, "people": 0.55, "product": 0.2}.get(name, 0.15)
     scene = Scene(name, entry.head, entry.number, draw_determiner(rng, entry), related=entry.related, invented=invented)
@@ -183,15 +183,15 @@ def draw_scene(rng, style, heldout):
     scene.place = rng.choice(kind.places) if rng.random() < 0.62 else ""
     scene.detail = rng.choice(kind.details) if rng.random() < 0.25 else ""
     if "place" in invent:
-        scene.place, word = invented_place(rng, heldout)
+        scene.place, word = invented_place(rng, pool)
         invented.append(word)
         scene.must.add("place")
     if "detail" in invent:
-        scene.detail, _ = invented_detail(rng, heldout, name)
+        scene.detail, _ = invented_detail(rng, pool, name)
         scene.must.add("detail")
     if entry.timed and rng.random() < 0.3:
         scene.time = draw_time(rng)
     if name in OFFER_KINDS and rng.random() < OFFER_SHARE.get(style, OFFER_SHARE_ELSEWHERE):
-        scene.offer, code = draw_offer(rng, heldout)
+        scene.offer, code = draw_offer(rng, pool)
         invented += [code] if code else []
     return scene

@@ -2,6 +2,9 @@
 
 import re
 import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 ONSETS = (
     "b c d f g h j k l m n p r s t v w y z br bl cr cl dr fl fr gl gr kr kl pl pr qu sc sk sl sm sn sp st sw tr tw "
@@ -20,7 +23,17 @@ UNWANTED = re.compile(
     )
 )
 HELDOUT_SHARE = 20  # one word in this many is never trained on
+PLAIN_WORDS_SHARE = 0.55  # of the invented words of a pool with plain words in it
+BLEND_SHARE = 0.4  # of those: the start of one plain word and the end of another
 ACCENTS = str.maketrans("aeiou", "áéíóü")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Which words may be drawn: trained or held-out ones, with plain English among them or not."""
+
+    heldout: bool = False
+    plain: bool = False
 
 
 def bucket(text, count):
@@ -35,18 +48,39 @@ def syllable(rng, last):
     return onset + rng.choice(VOWELS) + coda
 
 
-def pseudo_word(rng, heldout):
-    """A lower-case word of 4 to 12 letters from the trained or the held-out pool."""
+@lru_cache(maxsize=1)
+def plain_words():
+    """The words of `plain_words.txt`, in lower case."""
+    lines = (Path(__file__).parent / "plain_words.txt").read_text(encoding="utf-8").splitlines()
+    return [word.lower() for line in lines if not line.startswith("#") for word in line.split()]
+
+
+def plain_word(rng):
+    """A plain English word, or a blend of two."""
+    word = rng.choice(plain_words())
+    if rng.random() > BLEND_SHARE:
+        return word
+    other = rng.choice(plain_words())
+    return word[: rng.randint(2, 6)] + other[-rng.randint(2, 6) :]
+
+
+def invented_word(rng):
+    """A word of one to four syllables."""
+    count = rng.choices((1, 2, 3, 4), (1, 6, 5, 1))[0]
+    return "".join(syllable(rng, index == count - 1) for index in range(count))
+
+
+def pseudo_word(rng, pool):
+    """A lower-case word of 4 to 12 letters from the pool."""
     while True:
-        count = rng.choices((1, 2, 3, 4), (1, 6, 5, 1))[0]
-        word = "".join(syllable(rng, index == count - 1) for index in range(count))
-        if 4 <= len(word) <= 12 and not UNWANTED.search(word) and (bucket(word, HELDOUT_SHARE) == 0) == heldout:
+        word = plain_word(rng) if pool.plain and rng.random() < PLAIN_WORDS_SHARE else invented_word(rng)
+        if 4 <= len(word) <= 12 and not UNWANTED.search(word) and (bucket(word, HELDOUT_SHARE) == 0) == pool.heldout:
             return word
 
 
-def pseudo_name(rng, heldout):
+def pseudo_name(rng, pool):
     """A proper name: mostly Capitalised, sometimes as brands spell themselves."""
-    word = pseudo_word(rng, heldout)
+    word = pseudo_word(rng, pool)
     form = rng.random()
     if form < 0.86:
         return word.capitalize()
@@ -54,7 +88,7 @@ def pseudo_name(rng, heldout):
         return word.upper()
     if form < 0.94:
         return word.capitalize().translate(ACCENTS)
-    second = pseudo_word(rng, heldout).capitalize()
+    second = pseudo_word(rng, pool).capitalize()
     if form < 0.97 and len(word) + len(second) <= 13:
         return word.capitalize() + second
     return f"{word.capitalize()} {second}"

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from training.corpus import example, examples
 from training.corpus.hashtags import CHARACTERS_MAX, slug
 from training.corpus.lexicon import frames, kinds
-from training.corpus.words import HELDOUT_SHARE, UNWANTED, bucket, pseudo_word
+from training.corpus.words import HELDOUT_SHARE, UNWANTED, Pool, bucket, pseudo_word
 from training.layout import CONTEXT_TOKENS_MAX, SPECIALS, STYLES, answer_text, model_manifest, prompt_text
 
 SEED = 1
@@ -37,7 +37,8 @@ class Corpus(unittest.TestCase):
     def setUpClass(cls):
         cls.train = list(drawn())
         cls.heldout = list(drawn("heldout", COUNT // 4))
-        cls.all = cls.train + cls.heldout
+        cls.plain = list(examples(SEED, COUNT, COUNT, plain=True))
+        cls.all = cls.train + cls.heldout + cls.plain
 
     def test_the_same_seed_gives_the_same_text(self):
         digest = hashlib.sha256()
@@ -122,8 +123,8 @@ class Corpus(unittest.TestCase):
         self.assertTrue(all(any(entry.heldout for entry in kind.entries) for kind in kinds().values()))
         self.assertFalse([item for item in self.train if item.head in heldout])
         rng = random.Random(SEED)
-        self.assertTrue(all(bucket(pseudo_word(rng, True), HELDOUT_SHARE) == 0 for _ in range(50)))
-        self.assertTrue(all(bucket(pseudo_word(rng, False), HELDOUT_SHARE) != 0 for _ in range(500)))
+        self.assertTrue(all(bucket(pseudo_word(rng, Pool(True, True)), HELDOUT_SHARE) == 0 for _ in range(50)))
+        self.assertTrue(all(bucket(pseudo_word(rng, Pool(plain=True)), HELDOUT_SHARE) != 0 for _ in range(500)))
 
     def test_more_than_half_of_the_examples_hold_an_invented_word(self):
         share = sum(bool(item.invented) for item in self.train) / len(self.train)
@@ -134,7 +135,7 @@ class Corpus(unittest.TestCase):
 
     def test_invented_words_are_fit_to_print(self):
         rng = random.Random(SEED)
-        self.assertFalse([word for word in (pseudo_word(rng, False) for _ in range(3000)) if UNWANTED.search(word)])
+        self.assertFalse([word for word in (pseudo_word(rng, Pool(plain=True)) for _ in range(3000)) if UNWANTED.search(word)])
 
     def test_a_style_does_not_lean_on_few_frames(self):
         openings = defaultdict(Counter)

@@ -21,7 +21,7 @@ pub(crate) enum Command {
     },
     /// Set up, build and run both sides on this machine until Ctrl-C
     Up(UpOptions),
-    /// Set up, build and run every test
+    /// Set up, build and run every test, or those that the arguments name
     Test {
         /// Arguments for cargo nextest, such as a test's name
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

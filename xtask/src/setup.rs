@@ -49,7 +49,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
 /// The wasm target, worker-build, wasm-bindgen and the Node tools.
 pub(crate) fn edge(workspace: &Workspace) -> Result<EdgeTools> {
     let toolchain = resolved("wasm target", || wasm_target::ensure(workspace))?;
-    let worker_build = resolved("worker-build", || CargoTool::worker_build().ensure(workspace))?;
+    let worker_build = resolved("worker-build", || CargoTool::worker_build(workspace)?.ensure(workspace))?;
     let wasm_bindgen = resolved("wasm-bindgen", || CargoTool::wasm_bindgen(workspace)?.ensure(workspace))?;
     progress::step("Node tools", || node_modules::ensure(workspace))?;
     Ok(EdgeTools { toolchain, worker_build, wasm_bindgen })

@@ -12,7 +12,8 @@ use crate::{command, progress};
 pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<PathBuf> {
     progress::step("origin", || {
         let mut cargo = workspace.cargo();
-        cargo.args(["build", "--locked", "--package", "lede-origin", "--bin", "lede-origin"]);
+        // Of the whole workspace, so that features are unified as they are for the tests and nothing is compiled twice.
+        cargo.args(["build", "--locked", "--workspace", "--bin", "lede-origin"]);
         if release {
             cargo.arg("--release");
         }

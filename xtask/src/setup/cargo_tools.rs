@@ -18,9 +18,10 @@ pub(crate) struct CargoTool {
 }
 
 impl CargoTool {
-    /// Turns the edge crate into a Worker. Its minor version goes with that of the `worker` crate.
-    pub(crate) fn worker_build() -> Self {
-        Self { package: "worker-build", version: "0.8.7".to_owned(), binary: "worker-build" }
+    /// Turns the edge crate into a Worker. Released together with the `worker` crate, under the same version.
+    pub(crate) fn worker_build(workspace: &Workspace) -> Result<Self> {
+        let version = locked_version::of(&workspace.root, "worker")?;
+        Ok(Self { package: "worker-build", version, binary: "worker-build" })
     }
 
     /// Must be exactly the version of the library that the edge is compiled with.

@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 
 use crate::progress;
 
-/// How long a child may take over its own stopping (the origin drains) before it is killed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a child may take over its own stopping before it is killed: longer than the origin drains by default.
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 const STOP_POLL: Duration = Duration::from_millis(20);
 /// A longer line of output is shown in pieces.
 const LINE_BYTES_MAX: u64 = 16 * 1024;
