@@ -205,10 +205,11 @@ impl CaptionGrammar {
     }
 }
 
-/// The name that is left of what the model wrote after a tag marker: letters and digits, lower case.
+/// The name that is left of what the model wrote after a tag marker: lower case, letters and digits. Lower case first:
+/// it can turn a letter into a letter and a mark (`İ`).
 fn hashtag_name(bytes: &[u8]) -> String {
     let text = text_of(bytes);
-    text.chars().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    text.chars().flat_map(char::to_lowercase).filter(|character| character.is_alphanumeric()).collect()
 }
 
 #[cfg(test)]
@@ -298,6 +299,11 @@ mod tests {
         write(&mut grammar, "a ");
         assert!(!permits(&grammar, 5 + u32::from(b'#')));
         assert!(permits(&grammar, SPECIAL.end) && !permits(&grammar, SPECIAL.tag));
+    }
+
+    #[test]
+    fn a_mark_that_lower_case_splits_off_a_letter_is_not_kept() {
+        assert_eq!(hashtag_name("İstanbul 2".as_bytes()), "istanbul2");
     }
 
     proptest! {
