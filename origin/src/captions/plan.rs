@@ -13,7 +13,7 @@ const CAPTION_TOKENS_MAX: usize = 160;
 const HASHTAG_TOKENS_MAX: usize = 16;
 /// Room that the prompt leaves for each hashtag: a long description is cut to this, a short one leaves more.
 const HASHTAG_TOKENS_RESERVED: usize = 7;
-/// Hashtags that may be begun beyond those asked for, because the model may repeat itself.
+/// Hashtags that may be begun beyond those asked for before repeating one is forbidden.
 const HASHTAGS_SPARE: usize = 6;
 /// Share of the context that the prompt leaves at most, in quarters; the rest is for the description.
 const RESERVED_CONTEXT_QUARTERS_MAX: usize = 3;

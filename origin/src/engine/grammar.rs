@@ -17,7 +17,7 @@ pub struct GrammarLimits {
     pub caption_pieces_max: usize,
     /// Most vocabulary entries in one hashtag's name.
     pub hashtag_pieces_max: usize,
-    /// Most hashtags begun, repeated ones included.
+    /// Hashtags that may be begun before repeating one is forbidden.
     pub hashtags_begun_max: usize,
 }
 
@@ -145,14 +145,18 @@ impl CaptionGrammar {
         }
     }
 
+    /// A repeated hashtag may be ended, and is dropped, while few have been begun: what the model writes next by
+    /// itself reads better. After that a name must be written on until it differs from all others.
     fn allowed_in_hashtag(&self) -> Allowed {
         let room = self.pieces < self.limits.hashtag_pieces_max || self.pending > 0;
         let name = hashtag_name(&self.name);
-        // A full name of which nothing is left is given up, so that there is always a way on.
-        let may_leave = self.pending == 0 && (!name.is_empty() || !room);
-        let complete = self.hashtags.len() + usize::from(self.is_usable(&name));
-        let enough =
-            complete >= self.limits.hashtag_count || self.hashtags_begun >= self.limits.hashtags_begun_max;
+        let usable = self.is_usable(&name);
+        let may_repeat = self.hashtags_begun < self.limits.hashtags_begun_max && !name.is_empty();
+        // A full name of which nothing is usable is given up, so that there is always a way on.
+        let may_leave = self.pending == 0 && (usable || may_repeat || !room);
+        let complete = self.hashtags.len() + usize::from(usable);
+        let begun_max = self.limits.hashtags_begun_max + self.limits.hashtag_count;
+        let enough = complete >= self.limits.hashtag_count || self.hashtags_begun >= begun_max;
         Allowed {
             text: room.then_some(TextRule::Hashtag),
             tag: may_leave && !enough,
@@ -279,17 +283,36 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_only_repeats_itself_is_stopped_and_nothing_is_invented() {
+    fn a_model_that_repeats_itself_too_often_must_write_on_until_the_name_differs() {
+        let mut grammar = grammar(2);
+        write(&mut grammar, "x");
+        for _ in 0..7 {
+            grammar.accept(SPECIAL.tag);
+            write(&mut grammar, "sun");
+            assert!(permits(&grammar, SPECIAL.tag));
+        }
+        grammar.accept(SPECIAL.tag);
+        write(&mut grammar, "sun");
+        assert!(!permits(&grammar, SPECIAL.tag) && !permits(&grammar, SPECIAL.end));
+        write(&mut grammar, "ny");
+        assert!(permits(&grammar, SPECIAL.end));
+        grammar.accept(SPECIAL.end);
+        let written = grammar.into_written();
+        assert_eq!((written.hashtags, written.is_complete), (vec!["sun".to_owned(), "sunny".to_owned()], true));
+    }
+
+    #[test]
+    fn names_that_fill_their_room_without_differing_are_given_up_and_nothing_is_invented() {
         let mut grammar = grammar(3);
         write(&mut grammar, "x");
         while permits(&grammar, SPECIAL.tag) {
             grammar.accept(SPECIAL.tag);
-            write(&mut grammar, "sun");
+            write(&mut grammar, "123456");
         }
         assert!(permits(&grammar, SPECIAL.end));
         grammar.accept(SPECIAL.end);
         let written = grammar.into_written();
-        assert_eq!((written.hashtags, written.is_complete), (vec!["sun".to_owned()], false));
+        assert_eq!((written.hashtags, written.is_complete), (Vec::new(), false));
     }
 
     #[test]
