@@ -15,9 +15,9 @@ from .layout import CONTEXT_TOKENS_MAX, END, SPECIALS, TAG, prompt_text
 
 TEMPERATURE = 0.8
 TOP_P = 0.95
-CAPTION_PIECES_MAX = 120
+CAPTION_PIECES_MAX = 160
 HASHTAG_PIECES_MAX = 16
-HASHTAGS_BEGUN_SPARE = 8
+HASHTAGS_BEGUN_SPARE = 6
 
 
 @dataclass
@@ -98,9 +98,11 @@ class State:
                 mask[writer.tag if self.count else writer.end] = True
             return mask
         mask = writer.in_hashtag & (len(self.part) < HASHTAG_PIECES_MAX)
-        if self.part:
-            complete = len(self.answer.hashtags) + self.usable(self.name())
-            enough = complete >= self.count or self.begun >= self.count + HASHTAGS_BEGUN_SPARE
+        usable, full = self.usable(self.name()), len(self.part) >= HASHTAG_PIECES_MAX
+        may_repeat = self.part and self.begun < self.count + HASHTAGS_BEGUN_SPARE
+        if usable or may_repeat or full:
+            complete = len(self.answer.hashtags) + usable
+            enough = complete >= self.count or self.begun >= 2 * self.count + HASHTAGS_BEGUN_SPARE
             mask[writer.end if enough else writer.tag] = True
         return mask
 

@@ -24,7 +24,8 @@ SEEDS = 4
 CARD_START, CARD_END = "<!-- evaluate: begin -->", "<!-- evaluate: end -->"
 SMALL = frozenset("a an the my our of and with in on at by for to from".split())
 
-# Typed by hand, none from the lexicon's templates; the samples of the model card are the first five at seed 1.
+# Typed by hand, not drawn. The first is made of phrases of the lexicon, so training may have held it; the others hold words
+# or a build that it did not. They were looked at while the corpus was being written: they illustrate, the table measures.
 WRITTEN = (
     ("casual", "Beautiful sunset over the ocean"),
     ("playful", "our cat Biscuit stole the remote again"),
@@ -121,7 +122,7 @@ def card(rows, lines):
     settings = f"Temperature {TEMPERATURE}, top-p {TOP_P}, {HASHTAGS} hashtags, in ONNX Runtime on the CPU."
     parts = [CARD_START, "", settings, "", "| Measure | Figure |", "|---|---|"]
     parts += [f"| {name} | {figure} |" for name, figure in rows]
-    parts += ["", "Seed 1, unedited, one per style; no description is from the corpus:", "", *lines, "", CARD_END]
+    parts += ["", "Seed 1, unedited, one per style. The first description is made of phrases of the lexicon, so training may have held it; the others not:", "", *lines, "", CARD_END]
     return "\n".join(parts)
 
 

@@ -15,7 +15,8 @@ WARM_UP_ROWS = 3
 def read(path):
     """Millions of tokens and losses; held-out loss only where it was measured."""
     with Path(path).open(newline="") as file:
-        rows = list(csv.DictReader(file))[WARM_UP_ROWS:]
+        rows = list(csv.DictReader(file))
+    rows = rows[WARM_UP_ROWS:] or rows
     train = [(int(row["tokens"]) / 1e6, float(row["train_loss"])) for row in rows]
     heldout = [(int(row["tokens"]) / 1e6, float(row["heldout_loss"])) for row in rows if row["heldout_loss"]]
     return train, heldout

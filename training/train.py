@@ -20,7 +20,7 @@ from .layout import BEGIN, END, prompt_text
 from .model import build_model, parameter_count
 from .tokenizer import train_tokenizer
 
-PRESETS = {"cpu": dict(learning_rate=3e-3, batch_tokens=4096, warmup_steps=150, steps=2700)}
+PRESETS = {"cpu": dict(learning_rate=3e-3, batch_tokens=4096, warmup_steps=150, steps=3150)}
 WEIGHT_DECAY = 0.05
 GRADIENT_NORM_MAX = 1.0
 LEARNING_RATE_FLOOR = 0.02

@@ -7,20 +7,32 @@ async fn caption(origin: &Origin, body: &Value) -> Value {
     ok_json(post(&origin.url, GENERATE, body)).await.1
 }
 
+/// Descriptions from nobody's training text, with the words of which a caption must have at least one.
+const DESCRIPTIONS: [(&str, &[&str]); 8] = [
+    ("Beautiful sunset over the ocean", &["sunset", "ocean"]),
+    ("my golden retriever puppy at the beach", &["puppy", "beach", "retriever"]),
+    ("fresh croissants from Talvessa bakery", &["croissant", "talvessa", "bakery"]),
+    ("first snow on the roofs", &["snow", "roof"]),
+    ("street musicians in Oranvel", &["musician", "oranvel", "street"]),
+    ("a Voltrix espresso machine", &["voltrix", "espresso", "machine"]),
+    ("the quiet harbour of Melquista at dawn", &["harbour", "melquista", "dawn"]),
+    ("handmade ceramic mugs, 20% off", &["mug", "ceramic", "20%"]),
+];
+
 #[tokio::test]
 async fn a_caption_is_about_what_the_description_says() {
+    // The model's card says how often it strays; a broken prompt or tokenizer strays every time.
+    const ABOUT_IT_MIN: usize = 6;
     let origin = Origin::start().await;
-    let cases = [
-        ("Beautiful sunset over the ocean", vec!["sunset", "ocean"]),
-        ("my golden retriever puppy at the beach", vec!["puppy", "beach", "retriever"]),
-        ("fresh croissants from Talvessa bakery", vec!["croissant", "talvessa", "bakery"]),
-    ];
-    for (description, words) in cases {
-        let body = json!({ "content_description": description, "seed": 1 });
-        let answer = caption(&origin, &body).await;
+    let mut strayed = Vec::new();
+    for (description, words) in DESCRIPTIONS {
+        let answer = caption(&origin, &json!({ "content_description": description, "seed": 1 })).await;
         let text = answer["caption"].as_str().unwrap().to_lowercase();
-        assert!(words.iter().any(|word| text.contains(word)), "{description}: {text}");
+        if !words.iter().any(|word| text.contains(word)) {
+            strayed.push((description, text));
+        }
     }
+    assert!(DESCRIPTIONS.len() - strayed.len() >= ABOUT_IT_MIN, "{strayed:#?}");
 }
 
 #[tokio::test]
