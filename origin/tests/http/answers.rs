@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::json;
+use lede_origin::backend::scripted::Script;
+use serde_json::{Value, json};
 
 use crate::support::{GENERATE, TestApp, byte_id, json_request, letters, since_marker};
 
@@ -86,21 +87,37 @@ async fn every_number_of_hashtags_is_honoured_and_the_post_text_keeps_to_the_pol
     }
 }
 
-#[tokio::test]
-async fn a_model_that_repeats_its_hashtags_gives_fewer_a_warning_and_no_entry_in_the_cache() {
-    let one_hashtag = Box::new(|history: &[u32], logits: &mut [f32]| {
+/// Writes "same", over and over, into the first `length` pieces of every hashtag.
+fn same_hashtag(length: usize) -> Script {
+    Box::new(move |history: &[u32], logits: &mut [f32]| {
         letters()(history, logits);
         let (marker, written) = since_marker(history);
-        if marker == crate::support::TAG && written < 4 {
+        if marker == crate::support::TAG && written < length {
             logits.fill(-20.0);
-            logits[byte_id(b"same"[written]) as usize] = 5.0;
+            logits[byte_id(b"same"[written % 4]) as usize] = 5.0;
         }
-    });
-    let app = TestApp::with(&[], Duration::ZERO, one_hashtag).await;
+    })
+}
+
+#[tokio::test]
+async fn a_model_that_repeats_a_hashtag_is_made_to_write_different_ones() {
+    let app = TestApp::with(&[], Duration::ZERO, same_hashtag(4)).await;
+    let answer = app.post(json!({"content_description": DESCRIPTION, "hashtag_count": 3})).await;
+    assert_eq!(answer.header("cache-status"), "lede-origin; fwd=uri-miss; stored");
+    let answer = answer.json();
+    let hashtags: HashSet<&str> =
+        answer["hashtags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(hashtags.len(), 3, "{answer}");
+    assert!(hashtags.iter().all(|hashtag| hashtag.starts_with("#same")), "{answer}");
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_write_a_different_hashtag_gives_fewer_a_warning_and_no_entry_in_the_cache() {
+    let app = TestApp::with(&[], Duration::ZERO, same_hashtag(usize::MAX)).await;
     let answer = app.post(json!({"content_description": DESCRIPTION, "hashtag_count": 3})).await;
     assert_eq!(answer.header("cache-status"), "lede-origin; fwd=uri-miss; detail=incomplete");
     let answer = answer.json();
-    assert_eq!(answer["hashtags"], json!(["#same"]));
+    assert_eq!(answer["hashtags"], json!(["#samesamesamesame"]));
     assert_eq!(answer["warnings"][0]["code"], "hashtags_incomplete");
 }
 
