@@ -25,18 +25,6 @@ pub(crate) struct CachedAnswer {
     pub(crate) response: CaptionResponse,
 }
 
-impl CachedAnswer {
-    /// Seconds of freshness left; below zero when stale.
-    pub(crate) fn ttl_s(&self, now: UnixMillis) -> i64 {
-        let age_ms = self.freshness.age_ms(now);
-        let seconds = |duration_ms: u64| i64::try_from(duration_ms).unwrap_or(i64::MAX);
-        match self.freshness.at(now) {
-            Freshness::Fresh { ttl_ms } => seconds(ttl_ms / 1_000),
-            _ => -seconds((age_ms - self.freshness.fresh_for_ms) / 1_000 + 1),
-        }
-    }
-}
-
 /// What a look-up found, as the route acts on it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Lookup {
@@ -141,11 +129,5 @@ mod tests {
     #[test]
     fn only_if_cached_is_served_stale_without_a_word_to_the_origin() {
         assert_eq!(decide_at(FRESH_MS, "only-if-cached"), Lookup::Hit { answer: answer(), revalidate: false });
-    }
-
-    #[test]
-    fn seconds_left_are_negative_once_stale() {
-        let at = |age_ms: u64| answer().ttl_s(UnixMillis(1_000_000 + age_ms));
-        assert_eq!((at(0), at(FRESH_MS - 1), at(FRESH_MS), at(FRESH_MS + 1_000)), (100, 0, -1, -2));
     }
 }

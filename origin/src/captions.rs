@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lede_shared::api::{PerformanceMetrics, ValidRequest};
+use lede_shared::api::{CacheTier, PerformanceMetrics, ValidRequest};
 use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorable, cacheability};
@@ -279,15 +279,14 @@ impl Inner {
 }
 
 fn hit(key: CacheKey, entry: &Entry, started_at: Instant) -> Result<Answer, CaptionError> {
-    let metrics = stored::hit_metrics(elapsed_ms(started_at));
-    let age_ms = i64::try_from(entry.freshness.age_ms(clock::now())).unwrap_or(i64::MAX);
-    let fresh_for_ms = i64::try_from(entry.freshness.fresh_for_ms).unwrap_or(i64::MAX);
+    let processing_time_ms = compose::milliseconds(elapsed_ms(started_at));
+    let metrics = PerformanceMetrics::of_hit(CacheTier::Hot, processing_time_ms);
     Ok(Answer {
         body: stored::with_metrics(&entry.body, &metrics).map_err(CaptionError::Internal)?,
         key,
         freshness: entry.freshness,
-        cache: CacheOutcome::Hit { ttl_s: fresh_for_ms.saturating_sub(age_ms).div_euclid(1_000) },
-        cache_detail: Some("hot"),
+        cache: CacheOutcome::Hit { ttl_s: entry.freshness.ttl_s(clock::now()) },
+        cache_detail: Some(CacheTier::Hot.into()),
         queue_time: Duration::ZERO,
         device_time: Duration::ZERO,
     })

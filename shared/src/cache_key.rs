@@ -38,6 +38,14 @@ impl CacheKey {
     pub fn etag(&self) -> String {
         format!("W/\"{self}\"")
     }
+
+    /// Does an `If-None-Match` header name [`Self::etag`]? Weak comparison (RFC 9110 §13.1.2): the `W/` does not count.
+    #[must_use]
+    pub fn is_named_by(&self, if_none_match: &str) -> bool {
+        let opaque = format!("\"{self}\"");
+        let names = |tag: &str| tag.trim().trim_start_matches("W/") == opaque;
+        if_none_match.trim() == "*" || if_none_match.split(',').any(names)
+    }
 }
 
 impl fmt::Display for CacheKey {
@@ -133,6 +141,19 @@ mod tests {
             let in_b = if same { in_a.clone() } else { in_b };
             let keys_equal = CacheKey::of(&namespace(&in_a), &a) == CacheKey::of(&namespace(&in_b), &b);
             prop_assert_eq!(keys_equal, a == b && in_a == in_b);
+        }
+    }
+
+    #[test]
+    fn an_etag_is_recognised_weak_or_strong_alone_or_in_a_list() {
+        let key = CacheKey([0xab; 32]);
+        let (weak, other) = (key.etag(), CacheKey([0xcd; 32]).etag());
+        let strong = weak.trim_start_matches("W/");
+        for header in [weak.as_str(), strong, &format!("{other}, {weak}"), "*"] {
+            assert!(key.is_named_by(header), "{header}");
+        }
+        for header in [other.as_str(), "", "\"ab\""] {
+            assert!(!key.is_named_by(header), "{header}");
         }
     }
 

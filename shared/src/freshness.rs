@@ -61,6 +61,16 @@ impl FreshnessRecord {
         }
     }
 
+    /// Seconds of freshness left, as `Cache-Status` says it: rounded down, below zero once stale.
+    #[must_use]
+    pub fn ttl_s(&self, now: UnixMillis) -> i64 {
+        let seconds = |duration_ms: u64| i64::try_from(duration_ms / 1_000).unwrap_or(i64::MAX - 1);
+        match self.at(now) {
+            Freshness::Fresh { ttl_ms } => seconds(ttl_ms),
+            _ => -(seconds(self.age_ms(now) - self.fresh_for_ms) + 1),
+        }
+    }
+
     /// Milliseconds from `now` until the record is good for nothing: what a store's own expiry should be.
     #[must_use]
     pub fn useful_for_ms(&self, now: UnixMillis) -> u64 {
@@ -143,6 +153,13 @@ mod tests {
         for (now, expected) in cases {
             assert_eq!(record.at(UnixMillis(now)), expected, "at {now}");
         }
+    }
+
+    #[test]
+    fn seconds_left_are_negative_once_stale() {
+        let record = FreshnessRecord { fresh_for_ms: 100_000, ..record() };
+        let at = |age_ms: u64| record.ttl_s(record.created_ms.plus(age_ms));
+        assert_eq!((at(0), at(99_999), at(100_000), at(101_000)), (100, 0, -1, -2));
     }
 
     #[test]

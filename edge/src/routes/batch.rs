@@ -96,7 +96,7 @@ impl Sorted {
     fn sort(&mut self, context: &RequestContext, index: usize, wanted: Wanted, found: Lookup) {
         match found {
             Lookup::Hit { answer, revalidate } => {
-                let ttl_s = answer.ttl_s(context.now());
+                let ttl_s = answer.freshness.ttl_s(context.now());
                 self.ttl_s_min = Some(self.ttl_s_min.map_or(ttl_s, |least| least.min(ttl_s)));
                 self.results.push(BatchItem::new(index, Ok(served(context, answer))));
                 if revalidate {

@@ -16,7 +16,7 @@ use crate::auth::{Principal, authenticate};
 use crate::body::receive_json;
 use crate::context::RequestContext;
 use crate::error::Failure;
-use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, Request, Response, VARY, if_none_match_names, to_json};
+use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, Request, Response, VARY, to_json};
 use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
 use crate::response_cache::{self, CachedAnswer, Lookup};
 use crate::router::edge_cache_status;
@@ -34,9 +34,9 @@ pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) ->
 pub(crate) async fn from_query(context: &Rc<RequestContext>, request: &Request) -> Result<Response, Failure> {
     let principal = authenticate(&context.config.api_keys, &request.headers)?;
     let wanted = Wanted::new(context, CaptionRequest::from_query(&request.query)?.validate()?);
+    let key = wanted.key;
     let answer = generate(context, &principal, wanted).await?;
-    let etag_is_known =
-        request.headers.get(IF_NONE_MATCH).is_some_and(|sent| if_none_match_names(sent, &answer.etag));
+    let etag_is_known = request.headers.get(IF_NONE_MATCH).is_some_and(|sent| key.is_named_by(sent));
     let cache_control = cache_control(answer.freshness.as_ref(), context.now());
     let response = answer.into_response(cache_control).with(VARY, "authorization");
     Ok(if etag_is_known { response.not_modified() } else { response })
@@ -140,7 +140,7 @@ struct Answer {
 
 impl Answer {
     fn from_cache(context: &RequestContext, key: &CacheKey, cached: CachedAnswer) -> Self {
-        let outcome = CacheOutcome::Hit { ttl_s: cached.ttl_s(context.now()) };
+        let outcome = CacheOutcome::Hit { ttl_s: cached.freshness.ttl_s(context.now()) };
         let cache_status = edge_cache_status(outcome, Some(cached.tier.into()));
         let freshness = (!context.directives.no_store).then_some(cached.freshness);
         let body = to_json(&served(context, cached));

@@ -1,9 +1,7 @@
 //! A response as it is kept: its JSON without the metrics, which differ with every serving and come last.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use lede_shared::api::{CacheTier, CaptionResponse, PerformanceMetrics};
-
-use super::compose::milliseconds;
+use lede_shared::api::{CaptionResponse, PerformanceMetrics};
 
 const METRICS_FIELD: &str = r#","performance_metrics":"#;
 
@@ -30,20 +28,9 @@ pub(super) fn with_metrics(stored: &Bytes, metrics: &PerformanceMetrics) -> Resu
     Ok(body.freeze())
 }
 
-/// The metrics of a hit.
-pub(super) fn hit_metrics(processing_time_ms: f64) -> PerformanceMetrics {
-    PerformanceMetrics {
-        processing_time: milliseconds(processing_time_ms),
-        cache_hit: true,
-        cache_tier: Some(CacheTier::Hot),
-        queue_time: 0.0,
-        tokens_per_second: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use lede_shared::api::Usage;
+    use lede_shared::api::{CacheTier, Usage};
 
     use super::*;
 
@@ -73,7 +60,7 @@ mod tests {
         // The caption holds what the cut looks for, as a caller could bring the model to write.
         let original = response(r#"x","performance_metrics":{"a":1}}"#);
         let stored = without_metrics(&original).unwrap();
-        let served = with_metrics(&stored, &hit_metrics(0.25)).unwrap();
+        let served = with_metrics(&stored, &PerformanceMetrics::of_hit(CacheTier::Hot, 0.25)).unwrap();
         let served: CaptionResponse = serde_json::from_slice(&served).unwrap();
         assert_eq!(served, original.served_from(CacheTier::Hot, 0.25));
     }

@@ -29,13 +29,7 @@ impl CaptionResponse {
     /// The same answer, as a hit of `tier` that took `processing_time_ms`.
     #[must_use]
     pub fn served_from(mut self, tier: CacheTier, processing_time_ms: f64) -> Self {
-        self.performance_metrics = PerformanceMetrics {
-            processing_time: processing_time_ms,
-            cache_hit: true,
-            cache_tier: Some(tier),
-            queue_time: 0.0,
-            tokens_per_second: None,
-        };
+        self.performance_metrics = PerformanceMetrics::of_hit(tier, processing_time_ms);
         self
     }
 }
@@ -109,6 +103,20 @@ pub struct PerformanceMetrics {
     pub queue_time: f64,
     /// Tokens written per second of device time; `null` for a hit.
     pub tokens_per_second: Option<f64>,
+}
+
+impl PerformanceMetrics {
+    /// The metrics of a hit of `tier` that took `processing_time_ms`.
+    #[must_use]
+    pub const fn of_hit(tier: CacheTier, processing_time_ms: f64) -> Self {
+        Self {
+            processing_time: processing_time_ms,
+            cache_hit: true,
+            cache_tier: Some(tier),
+            queue_time: 0.0,
+            tokens_per_second: None,
+        }
+    }
 }
 
 /// The tiers of the response cache, from the caller inwards.
