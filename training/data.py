@@ -16,11 +16,10 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Corpus:
-    """Which examples: those of a seed and a split, `count` of every chunk, with plain words among the invented or not."""
+    """Which examples: those of a seed and a split, `count` of every chunk."""
 
     seed: int
     split: str = "train"
-    plain: bool = False
     count: int = CHUNK_EXAMPLES
 
 
@@ -36,10 +35,16 @@ def check_specials(tokenizer):
             raise SystemExit(f"{special} is not one vocabulary entry")
 
 
+def prompt_of(item):
+    """The prompt of an example."""
+    asked = item.asked
+    return prompt_text(item.style, item.description, asked.emoji, asked.call_to_action, asked.must_include)
+
+
 def rows_of_chunk(tokenizer, corpus, chunk):
     """(ids, length of the prompt) of every example of one chunk."""
-    drawn = list(examples(corpus.seed, chunk * CHUNK_EXAMPLES, corpus.count, corpus.split, corpus.plain))
-    prompts = encode(tokenizer, [prompt_text(item.style, item.description) for item in drawn])
+    drawn = list(examples(corpus.seed, chunk * CHUNK_EXAMPLES, corpus.count, corpus.split))
+    prompts = encode(tokenizer, [prompt_of(item) for item in drawn])
     answers = encode(tokenizer, [answer_text(item.caption, item.hashtags) for item in drawn])
     rows = [(prompt + answer, len(prompt)) for prompt, answer in zip(prompts, answers)]
     return [row for row in rows if len(row[0]) <= CONTEXT_TOKENS_MAX]

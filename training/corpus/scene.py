@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
+from .facts import clock_time, date, draw_offer, number, year
 from .lexicon import Entry, kinds
 from .words import gerund, plural, pseudo_name, pseudo_word
 
-INVENTED_SHARE = 0.62
+INVENTED_SHARE = 0.68
 KIND_WEIGHTS = {"view": 16, "food": 15, "product": 16, "animal": 11, "people": 10, "event": 13, "thing": 9, "doing": 10}
 OFFER_SHARE = {"promotional": 0.55}
 OFFER_SHARE_ELSEWHERE = 0.10
@@ -22,6 +23,13 @@ PLACE_NAMES = (
     "in {}", "in {}", "in {}", "near {}", "at {}", "at {}", "at Café {}", "by Lake {}", "on Mount {}", "at the {} market",
     "in {} Park", "on {} Street", "at Hotel {}", "along the {} river", "at the {} studio", "outside {}", "over {} Bay",
 )
+# Colours, sizes, materials, tastes: not true of every noun, but a caption repeats what its description says.
+PLAIN_ADJECTIVES = (
+    "golden;quiet;misty;pink;blue;green;red;white;black;purple;silver;spicy;sweet;salty;crunchy;frozen;warm;tiny;huge;old;new;rusty;vintage;wooden;striped;"
+    "round;long;soft;noisy;sleepy;grumpy;hungry;muddy;wet;dusty;empty;crowded;messy;clean;bright;dark;windy;rainy;sunny;snowy;second-hand;broken;hand-painted;"
+    "half-finished;oversized;floral;plain;fluffy;stubborn;clumsy;brave;shy;lazy;lonely;strange;secret;giant;little;favourite;early;late;local;simple;rough;sharp"
+).split(";")
+PLAIN_ADJECTIVE_SHARE = 0.35
 PLACE_NOUNS = ("on the {}", "by the {}", "under the {}", "next to the {}", "behind the {}", "in the {}")
 MODIFIED = {"food": "soup cake bread salad pie sauce".split(), "event": "festival workshop party class tournament".split()}
 
@@ -43,6 +51,12 @@ class Scene:
     invented: list = field(default_factory=list)
     must: set = field(default_factory=set)
     related: tuple = ()
+    emoji: str = ""
+
+    def lowered(self):
+        """The same without capitals, as it was typed: the model cannot know which words are names."""
+        spans = {name: getattr(self, name).lower() for name in ("head", "adjective", "doing", "place", "detail", "time", "offer")}
+        return replace(self, **spans, invented=[word.lower() for word in self.invented])
 
     @property
     def is_name(self):
@@ -102,46 +116,18 @@ def invented_detail(rng, pool, kind):
     return rng.choice((f"with {name}", f"with my friend {name}", f"with {article(word)} {word}")), None
 
 
-def number_text(rng):
-    """Numbers as people write them in descriptions."""
-    return str(rng.choice((rng.randint(2, 12), rng.randint(2, 60), rng.randint(10, 500))))
-
-
 def draw_time(rng):
-    if rng.random() > 0.2:
+    """When it was: a phrase, or one with a number in it."""
+    if rng.random() > 0.35:
         return rng.choice(TIMES)
-    hour, half = rng.randint(1, 12), rng.choice(("am", "pm"))
     return rng.choice(
         (
-            f"at {hour} {half}",
-            f"at {hour}:{rng.choice(('00', '15', '30', '45'))} {half}",
-            f"on {rng.randint(1, 28)} {rng.choice(('March', 'June', 'July', 'September', 'December'))}",
-            f"in {rng.randint(1998, 2031)}",
-            f"after {rng.randint(2, 40)} {rng.choice(('years', 'days', 'weeks', 'hours'))}",
+            f"at {clock_time(rng)}",
+            f"on {date(rng)}",
+            f"in {year(rng)}",
+            f"after {number(rng)} {rng.choice(('years', 'days', 'weeks', 'hours', 'months', 'tries'))}",
         )
     )
-
-
-def draw_price(rng):
-    amount = rng.choice((str(rng.randint(2, 250)), f"{rng.randint(1, 99)}.{rng.choice(('50', '99', '90', '25'))}"))
-    return rng.choice(("${}", "${}", "€{}", "£{}", "{} dollars")).format(amount)
-
-
-def draw_offer(rng, pool):
-    """A fact to be copied exactly; second, an invented code if it holds one."""
-    percent, price = f"{rng.choice((5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 70, rng.randint(3, 90)))}%", draw_price(rng)
-    code = pseudo_word(rng, pool).upper()[:6] + number_text(rng)
-    until = rng.choice(("this weekend", "until Friday", "today only", "this week", "until Sunday", f"until {rng.randint(2, 28)} May"))
-    form = rng.choice(
-        (
-            "{percent} off", "{percent} off {until}", "{percent} off {until}", "now {price}", "only {price}", "{price} each",
-            "from {price}", "{price} {until}", "free delivery {until}", "two for one {until}", "half price {until}",
-            "free shipping over {price}", "save {percent} with code {code}", "buy {small}, get 1 free", "tickets from {price}",
-            "just {price} {until}", "{percent} discount for members", "only {small} left",
-        )
-    )
-    text = form.format(percent=percent, price=price, until=until, code=code, small=rng.randint(2, 9))
-    return text, code if "{code}" in form else None
 
 
 def draw_adjective(rng, entry, kind):
@@ -149,10 +135,10 @@ def draw_adjective(rng, entry, kind):
     if entry.number == "n" or entry.kind == "doing" or rng.random() > 0.5:
         return ""
     if entry.number == "p" and not entry.determiner and rng.random() < 0.12:
-        return number_text(rng)
+        return number(rng)
     if entry.kind == "event" and rng.random() < 0.08:
         return rng.choice((f"{rng.randint(2, 9)}-day", f"{rng.choice((4, 5, 6, 7, 8, 9, 10, 12, 20, 25, 50))}th", f"{rng.randint(2, 60)}-person"))
-    return rng.choice(kind.adjectives)
+    return rng.choice(PLAIN_ADJECTIVES if rng.random() < PLAIN_ADJECTIVE_SHARE else kind.adjectives)
 
 
 def draw_determiner(rng, entry):
@@ -177,10 +163,10 @@ def draw_scene(rng, style, pool):
         entry, word = invented_subject(rng, pool, entry)
         invented.append(word)
     active = {"animal": 0.6, "people": 0.55, "product": 0.2}.get(name, 0.15)
-    scene = Scene(name, entry.head, entry.number, draw_determiner(rng, entry), related=entry.related, invented=invented)
+    scene = Scene(name, entry.head, entry.number, draw_determiner(rng, entry), related=entry.related, emoji=entry.emoji, invented=invented)
     scene.adjective = draw_adjective(rng, entry, kind)
     scene.doing = rng.choice(kind.doing) if kind.doing and rng.random() < active else ""
-    scene.place = rng.choice(kind.places) if rng.random() < 0.62 else ""
+    scene.place = rng.choice(kind.places) if rng.random() < 0.62 and not (name == "view" and scene.is_name) else ""
     scene.detail = rng.choice(kind.details) if rng.random() < 0.25 else ""
     if "place" in invent:
         scene.place, word = invented_place(rng, pool)
