@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::api::ValidRequest;
 
 /// Changes whenever the canonical form does, so that old entries are never read as new ones.
-const CANONICAL_FORM: &[u8] = b"lede-caption/1";
+const CANONICAL_FORM: &[u8] = b"lede-caption/2";
 
 /// What decides an answer besides the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,21 @@ impl fmt::Debug for CacheKey {
 #[must_use]
 pub fn canonical_form(namespace: &CacheNamespace<'_>, request: &ValidRequest) -> Vec<u8> {
     let CacheNamespace { model, policy_version, epoch, tenant } = *namespace;
-    let ValidRequest { content_description, style, hashtag_count, optimization_level, variants, seed } = request;
+    let ValidRequest {
+        content_description,
+        style,
+        hashtag_count,
+        optimization_level,
+        variants,
+        language,
+        emoji,
+        call_to_action,
+        must_include,
+        banned_words,
+        brand_voice,
+        max_length,
+        seed,
+    } = request;
     let mut form = Vec::with_capacity(content_description.len() + 128);
     form.extend_from_slice(CANONICAL_FORM);
     field(&mut form, b'm', model.as_bytes());
@@ -77,6 +91,13 @@ pub fn canonical_form(namespace: &CacheNamespace<'_>, request: &ValidRequest) ->
     field(&mut form, b'h', &[*hashtag_count]);
     field(&mut form, b'o', optimization_level.as_str().as_bytes());
     field(&mut form, b'v', &[*variants]);
+    field(&mut form, b'l', language.as_str().as_bytes());
+    field(&mut form, b'j', emoji.as_str().as_bytes());
+    field(&mut form, b'c', call_to_action.as_str().as_bytes());
+    list_field(&mut form, b'i', must_include);
+    list_field(&mut form, b'w', banned_words);
+    optional_field(&mut form, b'b', brand_voice.as_deref().map(str::as_bytes));
+    optional_field(&mut form, b'x', max_length.map(u16::to_be_bytes).as_ref().map(|bytes| bytes.as_slice()));
     optional_field(&mut form, b'r', seed.map(u64::to_be_bytes).as_ref().map(|bytes| bytes.as_slice()));
     form
 }
@@ -86,6 +107,15 @@ fn field(form: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     form.push(tag);
     form.extend_from_slice(&length.to_be_bytes());
     form.extend_from_slice(bytes);
+}
+
+/// A list is written as its length under its tag, then each text as a field of that tag.
+fn list_field(form: &mut Vec<u8>, tag: u8, texts: &[String]) {
+    let count = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+    field(form, tag, &count.to_be_bytes());
+    for text in texts {
+        field(form, tag, text.as_bytes());
+    }
 }
 
 /// Absent is written as the tag in upper case without a length, so it differs from present-and-empty.
@@ -99,25 +129,107 @@ fn optional_field(form: &mut Vec<u8>, tag: u8, bytes: Option<&[u8]>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{OptimizationLevel, Style};
+    use crate::api::{CallToAction, EmojiLevel, LanguageTag, OptimizationLevel, Style};
     use proptest::prelude::*;
 
     const NAMESPACE: CacheNamespace<'static> =
         CacheNamespace { model: "lede-nano-1", policy_version: "2025-12", epoch: 1, tenant: None };
 
     fn any_request() -> impl Strategy<Value = ValidRequest> {
-        let style = prop::sample::select(Style::ALL);
-        let level = prop::sample::select(OptimizationLevel::ALL);
-        ("[a-c ]{1,3}", style, 0u8..3, level, 1u8..3, prop::option::of(0u64..3)).prop_map(
-            |(content_description, style, hashtag_count, optimization_level, variants, seed)| ValidRequest {
+        let words = (
+            prop::sample::select(Style::ALL),
+            prop::sample::select(OptimizationLevel::ALL),
+            prop::sample::select(EmojiLevel::ALL),
+            prop::sample::select(CallToAction::ALL),
+        );
+        let numbers = (0u8..3, 1u8..3, prop::option::of(40u16..42), prop::option::of(0u64..3));
+        let list = || prop::collection::vec("[ab]{1,2}", 0..3);
+        let texts = ("[a-c ]{1,3}", prop::sample::select(vec!["en", "de"]), prop::option::of("[ab]{1,2}"));
+        (words, numbers, texts, list(), list()).prop_map(|(words, numbers, texts, must_include, banned_words)| {
+            let (style, optimization_level, emoji, call_to_action) = words;
+            let (hashtag_count, variants, max_length, seed) = numbers;
+            let (content_description, language, brand_voice) = texts;
+            ValidRequest {
                 content_description,
                 style,
                 hashtag_count,
                 optimization_level,
                 variants,
+                language: LanguageTag::parse(language).unwrap(),
+                emoji,
+                call_to_action,
+                must_include,
+                banned_words,
+                brand_voice,
+                max_length,
                 seed,
-            },
-        )
+            }
+        })
+    }
+
+    /// The same request but for what is taken from `other` when the bit of that field is set.
+    fn crossed(request: &ValidRequest, other: &ValidRequest, bits: u16) -> ValidRequest {
+        let mut crossed = request.clone();
+        let ValidRequest {
+            content_description,
+            style,
+            hashtag_count,
+            optimization_level,
+            variants,
+            language,
+            emoji,
+            call_to_action,
+            must_include,
+            banned_words,
+            brand_voice,
+            max_length,
+            seed,
+        } = other.clone();
+        let mut bit = 0;
+        let mut is_set = || {
+            bit += 1;
+            bits >> (bit - 1) & 1 == 1
+        };
+        if is_set() {
+            crossed.content_description = content_description;
+        }
+        if is_set() {
+            crossed.style = style;
+        }
+        if is_set() {
+            crossed.hashtag_count = hashtag_count;
+        }
+        if is_set() {
+            crossed.optimization_level = optimization_level;
+        }
+        if is_set() {
+            crossed.variants = variants;
+        }
+        if is_set() {
+            crossed.language = language;
+        }
+        if is_set() {
+            crossed.emoji = emoji;
+        }
+        if is_set() {
+            crossed.call_to_action = call_to_action;
+        }
+        if is_set() {
+            crossed.must_include = must_include;
+        }
+        if is_set() {
+            crossed.banned_words = banned_words;
+        }
+        if is_set() {
+            crossed.brand_voice = brand_voice;
+        }
+        if is_set() {
+            crossed.max_length = max_length;
+        }
+        if is_set() {
+            crossed.seed = seed;
+        }
+        crossed
     }
 
     fn any_namespace() -> impl Strategy<Value = (String, String, u64, Option<String>)> {
@@ -136,9 +248,11 @@ mod tests {
 
         #[test]
         fn keys_are_equal_exactly_when_everything_that_matters_is(
-            a in any_request(), b in any_request(), in_a in any_namespace(), in_b in any_namespace(), same in any::<bool>(),
+            a in any_request(), b in any_request(), bits in any::<u16>().prop_map(|bits| bits & bits.rotate_left(5)),
+            in_a in any_namespace(), in_b in any_namespace(), same in any::<bool>(),
         ) {
             let in_b = if same { in_a.clone() } else { in_b };
+            let b = crossed(&a, &b, bits);
             let keys_equal = CacheKey::of(&namespace(&in_a), &a) == CacheKey::of(&namespace(&in_b), &b);
             prop_assert_eq!(keys_equal, a == b && in_a == in_b);
         }
@@ -165,14 +279,35 @@ mod tests {
             hashtag_count: 5,
             optimization_level: OptimizationLevel::Balanced,
             variants: 1,
+            language: LanguageTag::default(),
+            emoji: EmojiLevel::None,
+            call_to_action: CallToAction::None,
+            must_include: Vec::new(),
+            banned_words: Vec::new(),
+            brand_voice: None,
+            max_length: None,
             seed: None,
         };
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
         let changed = [
             ValidRequest { content_description: "A".to_owned(), ..base.clone() },
             ValidRequest { style: Style::Bold, ..base.clone() },
             ValidRequest { hashtag_count: 6, ..base.clone() },
             ValidRequest { optimization_level: OptimizationLevel::Quality, ..base.clone() },
             ValidRequest { variants: 2, ..base.clone() },
+            ValidRequest { language: LanguageTag::parse("en-GB").unwrap(), ..base.clone() },
+            ValidRequest { emoji: EmojiLevel::Light, ..base.clone() },
+            ValidRequest { call_to_action: CallToAction::Save, ..base.clone() },
+            ValidRequest { must_include: texts(&["a"]), ..base.clone() },
+            ValidRequest { must_include: texts(&["ab"]), ..base.clone() },
+            ValidRequest { must_include: texts(&["a", "b"]), ..base.clone() },
+            ValidRequest { must_include: texts(&["b", "a"]), ..base.clone() },
+            ValidRequest { banned_words: texts(&["a"]), ..base.clone() },
+            ValidRequest { must_include: texts(&["a"]), banned_words: texts(&["b"]), ..base.clone() },
+            ValidRequest { banned_words: texts(&["a", "b"]), ..base.clone() },
+            ValidRequest { brand_voice: Some("a".to_owned()), ..base.clone() },
+            ValidRequest { max_length: Some(40), ..base.clone() },
+            ValidRequest { max_length: Some(41), ..base.clone() },
             ValidRequest { seed: Some(0), ..base.clone() },
             ValidRequest { seed: Some(1), ..base.clone() },
         ];

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{CaptionResponse, Warning, WarningCode};
+use crate::api::{CaptionResponse, WarningCode};
 use crate::clock::UnixMillis;
 
 /// How long an answer may be used. The three spans follow one another: fresh, then stale.
@@ -110,25 +110,37 @@ pub fn cacheability(
     policy_version: &str,
     no_store_requested: bool,
 ) -> Cacheability {
-    let incomplete = |warning: &Warning| {
-        matches!(warning.code, WarningCode::HashtagsIncomplete | WarningCode::CaptionTruncated)
-    };
     if no_store_requested {
         Cacheability::NotStorable(NotStorable::NoStoreRequested)
     } else if response.model != model {
         Cacheability::NotStorable(NotStorable::OtherModel)
     } else if response.policy_version != policy_version {
         Cacheability::NotStorable(NotStorable::OtherPolicy)
-    } else if response.warnings.iter().any(incomplete) {
-        Cacheability::NotStorable(NotStorable::Incomplete)
     } else {
-        Cacheability::Storable
+        let refusal = response.warnings.iter().find_map(|warning| unstorable_for(warning.code));
+        refusal.map_or(Cacheability::Storable, Cacheability::NotStorable)
+    }
+}
+
+/// Why an answer with this warning is not kept, if it is not.
+const fn unstorable_for(code: WarningCode) -> Option<NotStorable> {
+    match code {
+        WarningCode::HashtagsIncomplete | WarningCode::CaptionTruncated => Some(NotStorable::Incomplete),
+        // Also where the fallback goes by the same name.
+        WarningCode::AnsweredByFallback => Some(NotStorable::OtherModel),
+        WarningCode::HashtagsAbovePolicy
+        | WarningCode::DescriptionTruncated
+        | WarningCode::LanguageNotSupported
+        | WarningCode::BrandVoiceNotFollowed
+        | WarningCode::LengthForced
+        | WarningCode::FactsOmitted => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Warning;
     use proptest::prelude::*;
 
     fn record() -> FreshnessRecord {
@@ -177,7 +189,14 @@ mod tests {
     #[test]
     fn only_complete_answers_of_the_model_and_policy_in_the_key_are_kept() {
         use NotStorable::{Incomplete, NoStoreRequested, OtherModel, OtherPolicy};
-        let whole = response(&[WarningCode::HashtagsAbovePolicy, WarningCode::DescriptionTruncated]);
+        let whole = response(&[
+            WarningCode::HashtagsAbovePolicy,
+            WarningCode::DescriptionTruncated,
+            WarningCode::LanguageNotSupported,
+            WarningCode::BrandVoiceNotFollowed,
+            WarningCode::LengthForced,
+            WarningCode::FactsOmitted,
+        ]);
         let verdict =
             |answer: &CaptionResponse, model, policy, no_store| cacheability(answer, model, policy, no_store);
         assert_eq!(verdict(&whole, "lede-nano-1", "2025-12", false), Cacheability::Storable);
@@ -187,6 +206,7 @@ mod tests {
             (verdict(&whole, "lede-nano-1", "2026-01", false), OtherPolicy),
             (verdict(&response(&[WarningCode::HashtagsIncomplete]), "lede-nano-1", "2025-12", false), Incomplete),
             (verdict(&response(&[WarningCode::CaptionTruncated]), "lede-nano-1", "2025-12", false), Incomplete),
+            (verdict(&response(&[WarningCode::AnsweredByFallback]), "lede-nano-1", "2025-12", false), OtherModel),
         ];
         for (verdict, why) in refused {
             assert_eq!(verdict, Cacheability::NotStorable(why));

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod api_key;
+pub mod breaker;
 pub mod cache_key;
 pub mod cache_status;
 pub mod clock;

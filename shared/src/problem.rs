@@ -128,6 +128,10 @@ pub enum FieldErrorCode {
     OutOfRange,
     /// The text is not one of the allowed values.
     UnknownValue,
+    /// The text has not the form that the field needs.
+    InvalidFormat,
+    /// The field contradicts another one.
+    Conflict,
     /// There is no such field.
     UnknownField,
 }

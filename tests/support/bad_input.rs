@@ -63,7 +63,10 @@ impl BadRequest {
 /// The whole table.
 #[must_use]
 pub fn bad_requests() -> Vec<BadRequest> {
-    [unreadable(), fields_at_fault(), wrong_routes(), wrong_keys()].into_iter().flatten().collect()
+    [unreadable(), fields_at_fault(), vocabulary_at_fault(), fields_in_conflict(), wrong_routes(), wrong_keys()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn unreadable() -> Vec<BadRequest> {
@@ -89,8 +92,11 @@ fn unreadable() -> Vec<BadRequest> {
     ]
 }
 
+fn described(field: &str, value: serde_json::Value) -> serde_json::Value {
+    json!({ "content_description": "x", field: value })
+}
+
 fn fields_at_fault() -> Vec<BadRequest> {
-    let described = |field: &str, value: serde_json::Value| json!({ "content_description": "x", field: value });
     vec![
         BadRequest::field("not an object", &json!([1]), &[""]),
         BadRequest::field("no description", &json!({}), &["/content_description"]),
@@ -123,6 +129,58 @@ fn fields_at_fault() -> Vec<BadRequest> {
             path: "/api/v14/generate?content_description=x&style=loud&hashtag_count=31",
             ..BadRequest::field("a query at fault", &json!({}), &["/style", "/hashtag_count"])
         },
+    ]
+}
+
+fn vocabulary_at_fault() -> Vec<BadRequest> {
+    let list = |items: usize| (0..items).map(|n| format!("word{n}")).collect::<Vec<_>>();
+    let banned_words = json!(["fine", {}, "!?", "x".repeat(41)]);
+    let must_include = json!(["fine", 7, "\u{202e}", "#tag", "x".repeat(61)]);
+    vec![
+        BadRequest::field("a language by its name", &described("language", "English".into()), &["/language"]),
+        BadRequest::field("not a language tag", &described("language", "en_US; DROP".into()), &["/language"]),
+        BadRequest::field("unknown emoji level", &described("emoji", "🔥".into()), &["/emoji"]),
+        BadRequest::field("unknown call to action", &described("call_to_action", 1.into()), &["/call_to_action"]),
+        BadRequest::field("must_include not a list", &described("must_include", "x".into()), &["/must_include"]),
+        BadRequest::field("9 texts to include", &described("must_include", list(9).into()), &["/must_include"]),
+        BadRequest::field(
+            "texts to include at fault",
+            &described("must_include", must_include),
+            &["/must_include/1", "/must_include/2", "/must_include/3", "/must_include/4"],
+        ),
+        BadRequest::field("51 banned words", &described("banned_words", list(51).into()), &["/banned_words"]),
+        BadRequest::field(
+            "banned words at fault",
+            &described("banned_words", banned_words),
+            &["/banned_words/1", "/banned_words/2", "/banned_words/3"],
+        ),
+        BadRequest::field("an empty brand voice", &described("brand_voice", " \u{0} ".into()), &["/brand_voice"]),
+        BadRequest::field(
+            "a long brand voice",
+            &described("brand_voice", "x".repeat(281).into()),
+            &["/brand_voice"],
+        ),
+        BadRequest::field("max_length 39", &described("max_length", 39.into()), &["/max_length"]),
+        BadRequest::field("max_length 2,201", &described("max_length", 2_201.into()), &["/max_length"]),
+        BadRequest {
+            method: Method::GET,
+            path: "/api/v14/generate?content_description=x&emoji=lots&must_include=a,,b&max_length=many",
+            ..BadRequest::field("lists in a query", &json!({}), &["/emoji", "/must_include/1", "/max_length"])
+        },
+    ]
+}
+
+fn fields_in_conflict() -> Vec<BadRequest> {
+    let banned =
+        json!({ "content_description": "x", "must_include": ["A cheap deal"], "banned_words": ["CHEAP"] });
+    let pictured = json!({ "content_description": "x", "must_include": ["fine", "party 🎉"], "emoji": "none" });
+    let crowded = json!({ "content_description": "x", "must_include": ["x".repeat(39)], "max_length": 40 });
+    let hurried = json!({ "content_description": "x", "call_to_action": "shop", "max_length": 59 });
+    vec![
+        BadRequest::field("a banned word to include", &banned, &["/banned_words/0"]),
+        BadRequest::field("an emoji to include where none may be", &pictured, &["/must_include/1"]),
+        BadRequest::field("no room for a text to include", &crowded, &["/max_length"]),
+        BadRequest::field("no room for a call to action", &hurried, &["/max_length"]),
     ]
 }
 

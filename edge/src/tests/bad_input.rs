@@ -3,7 +3,7 @@
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::problem::ProblemCode;
 
-use super::deployment::{Deployment, batch, generate, post, problem, request, with};
+use super::deployment::{Deployment, batch, generate, json, post, problem, request, with};
 use crate::bindings::in_memory::ChunksInMemory;
 use crate::http::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, JSON, Method, Request, WWW_AUTHENTICATE};
 
@@ -54,6 +54,21 @@ fn fields_at_fault_are_pointed_at() {
     }
     let two = r#"{"content_description": 5, "style": 5}"#;
     assert_eq!(fields(two), invalid(&["/content_description", "/style"]));
+}
+
+#[test]
+fn items_at_fault_and_fields_in_conflict_are_pointed_at() {
+    let fields = |fields: &str| refused(generate(&format!(r#"{{"content_description": "a", {fields}}}"#)));
+    assert_eq!(fields(r#""must_include": ["fine", ""]"#), invalid(&["/must_include/1"]));
+    assert_eq!(
+        fields(r#""must_include": ["cheap"], "banned_words": ["x", "CHEAP"]"#),
+        invalid(&["/banned_words/1"])
+    );
+    assert_eq!(fields(r#""call_to_action": "shop", "max_length": 59"#), invalid(&["/max_length"]));
+    let item = r#"{"requests": [{"content_description": "a"}, {"content_description": "b", "emoji": "none",
+        "must_include": ["🎉"]}]}"#;
+    let response = Deployment::new().send_and_finish(batch(item));
+    assert_eq!(json(&response)["results"][1]["problem"]["errors"][0]["pointer"], "/requests/1/must_include/0");
 }
 
 #[test]
@@ -135,6 +150,8 @@ fn a_query_string_is_checked_like_a_body() {
     assert_eq!(query("content_description=a&hashtag_count=31"), invalid(&["/hashtag_count"]));
     assert_eq!(query("content_description=a&hashtag_count=five"), invalid(&["/hashtag_count"]));
     assert_eq!(query("content_description=a&style=gothic"), invalid(&["/style"]));
+    assert_eq!(query("content_description=a&must_include=b,,c"), invalid(&["/must_include/1"]));
+    assert_eq!(query("content_description=a&max_length=long"), invalid(&["/max_length"]));
     assert_eq!(query("content_description=%ff"), plain(400, ProblemCode::MalformedRequest));
     assert_eq!(query("content_description=a&content_description=b"), plain(400, ProblemCode::MalformedRequest));
 }

@@ -73,11 +73,33 @@ fn a_get_and_a_post_of_the_same_request_share_one_entry() {
 }
 
 #[test]
-fn another_seed_is_another_entry() {
+fn another_value_of_any_field_is_another_entry() {
     let deployment = warmed();
-    let seeded = SUNSET.replace('}', r#", "seed": 7}"#);
-    assert!(!is_hit(&deployment.send_and_finish(generate(&seeded))));
-    assert!(is_hit(&deployment.send_and_finish(generate(&seeded))));
+    for field in [
+        r#""hashtag_count": 3"#,
+        r#""optimization_level": "quality""#,
+        r#""variants": 2"#,
+        r#""language": "de""#,
+        r#""emoji": "rich""#,
+        r#""call_to_action": "save""#,
+        r#""must_include": ["20% off"]"#,
+        r#""banned_words": ["cheap"]"#,
+        r#""brand_voice": "dry""#,
+        r#""max_length": 200"#,
+        r#""seed": 7"#,
+    ] {
+        let other = SUNSET.replace('}', &format!(", {field}}}"));
+        assert!(!is_hit(&deployment.send_and_finish(generate(&other))), "{field}");
+        assert!(is_hit(&deployment.send_and_finish(generate(&other))), "{field}");
+    }
+}
+
+#[test]
+fn banned_words_in_another_order_are_the_same_entry() {
+    let deployment = Deployment::new();
+    let banning = |words: &str| generate(&SUNSET.replace('}', &format!(r#", "banned_words": {words}}}"#)));
+    deployment.send_and_finish(banning(r#"["cheap", "Deal"]"#));
+    assert!(is_hit(&deployment.send_and_finish(banning(r#"["deal", "CHEAP", "cheap"]"#))));
 }
 
 #[test]

@@ -24,7 +24,9 @@ fn a_miss_is_forwarded_signed_with_a_deadline_and_its_names() {
     assert_eq!(header(TRACEPARENT), Some(traceparent));
     assert_eq!(header(X_DEADLINE_MS), Some((NOW_MS + 20_000).to_string().as_str()));
     assert_eq!(requests[0].timeout_ms, 20_000);
-    let canonical = r#"{"content_description":"Sunset over the ocean","hashtag_count":5,"optimization_level":"balanced","seed":null,"style":"casual","variants":1}"#;
+    let canonical = r#"{"content_description":"Sunset over the ocean","style":"casual","hashtag_count":5,
+        "optimization_level":"balanced","variants":1,"language":"en","emoji":"none","call_to_action":"none",
+        "must_include":[],"banned_words":[],"brand_voice":null,"max_length":null,"seed":null}"#;
     let sent: serde_json::Value = serde_json::from_slice(requests[0].body.as_ref().unwrap()).unwrap();
     assert_eq!(sent, serde_json::from_str::<serde_json::Value>(canonical).unwrap());
 }

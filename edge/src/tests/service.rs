@@ -41,6 +41,8 @@ fn info_tells_the_model_and_the_limits_without_a_key() {
     assert_eq!(info["side"], "edge");
     assert_eq!(info["model"], "lede-nano-1");
     assert_eq!(info["limits"]["hashtag_count_max"], 30);
+    assert_eq!(info["limits"]["banned_words_max"], 50);
+    assert_eq!(info["emoji_levels"], serde_json::json!(["none", "light", "rich"]));
 }
 
 #[test]

@@ -104,6 +104,10 @@ pub struct BatchResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{
+        BANNED_WORD_CHARS_MAX, BATCH_BODY_BYTES_MAX, BRAND_VOICE_CHARS_MAX, DESCRIPTION_CHARS_MAX,
+        HASHTAG_COUNT_MAX, MUST_INCLUDE_CHARS_MAX, SEED_MAX,
+    };
     use crate::problem::ProblemCode;
 
     #[test]
@@ -134,6 +138,25 @@ mod tests {
         assert_eq!((wire["index"].as_u64(), wire["status"].as_u64()), (Some(3), Some(503)));
         assert_eq!(wire["problem"]["code"], "overloaded");
         assert_eq!(serde_json::from_value::<BatchItem>(wire).unwrap(), item);
+    }
+
+    #[test]
+    fn a_batch_of_the_largest_requests_fits_a_body_in_canonical_form() {
+        let text =
+            |chars: usize, first: u32| format!("{}{}", char::from_u32(first).unwrap(), "𝒂".repeat(chars - 1));
+        let list = |items: u32, chars: usize| (0..items).map(|n| text(chars, 0x1_F600 + n)).collect::<Vec<_>>();
+        let largest = serde_json::json!({
+            "content_description": text(DESCRIPTION_CHARS_MAX, 0x1_F600),
+            "optimization_level": "ultra_fast", "style": "inspirational", "hashtag_count": HASHTAG_COUNT_MAX,
+            "language": "en-abcdefgh-abcdefgh-abcdefgh-abcde", "call_to_action": "comment", "emoji": "light",
+            "must_include": list(8, MUST_INCLUDE_CHARS_MAX), "banned_words": list(50, BANNED_WORD_CHARS_MAX),
+            "brand_voice": text(BRAND_VOICE_CHARS_MAX, 0x1_F600), "max_length": 2_200, "seed": SEED_MAX,
+        });
+        let request = CaptionRequest::from_json(largest.to_string().as_bytes()).unwrap().validate().unwrap();
+        assert_eq!((request.must_include().len(), request.banned_words().len()), (8, 50));
+        let batch = BatchRequest::to_json(vec![&request; BATCH_REQUESTS_MAX]);
+        assert!(batch.len() <= BATCH_BODY_BYTES_MAX, "{}", batch.len());
+        assert!(batch.len() > BATCH_BODY_BYTES_MAX / 10 * 9, "{}: these are not the largest", batch.len());
     }
 
     #[test]

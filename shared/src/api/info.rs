@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    API_VERSION, BATCH_REQUESTS_MAX, DESCRIPTION_CHARS_MAX, HASHTAG_COUNT_MAX, OptimizationLevel, Style,
-    VARIANTS_MAX,
+    API_VERSION, BANNED_WORD_CHARS_MAX, BANNED_WORDS_MAX, BATCH_REQUESTS_MAX, BRAND_VOICE_CHARS_MAX, CallToAction,
+    DESCRIPTION_CHARS_MAX, EmojiLevel, HASHTAG_COUNT_MAX, LANGUAGE_CHARS_MAX, MAX_LENGTH_MAX, MAX_LENGTH_MIN,
+    MUST_INCLUDE_CHARS_MAX, MUST_INCLUDE_ITEMS_MAX, OptimizationLevel, Style, VARIANTS_MAX,
 };
 use crate::policy::POLICY;
 
@@ -27,6 +28,10 @@ pub struct ServiceInfo {
     pub styles: Vec<Style>,
     /// Values of `optimization_level`.
     pub optimization_levels: Vec<OptimizationLevel>,
+    /// Values of `emoji`.
+    pub emoji_levels: Vec<EmojiLevel>,
+    /// Values of `call_to_action`.
+    pub calls_to_action: Vec<CallToAction>,
     /// The limits of a request.
     pub limits: ServiceLimits,
 }
@@ -44,6 +49,22 @@ pub struct ServiceLimits {
     pub post_characters_max: usize,
     /// Largest `variants`.
     pub variants_max: u8,
+    /// Longest `language`.
+    pub language_chars_max: usize,
+    /// Most texts in `must_include`.
+    pub must_include_items_max: usize,
+    /// Longest text in `must_include`.
+    pub must_include_chars_max: usize,
+    /// Most entries of `banned_words`.
+    pub banned_words_max: usize,
+    /// Longest entry of `banned_words`.
+    pub banned_word_chars_max: usize,
+    /// Longest `brand_voice`.
+    pub brand_voice_chars_max: usize,
+    /// Smallest `max_length`, in UTF-16 code units.
+    pub max_length_min: u16,
+    /// Largest `max_length`, in UTF-16 code units.
+    pub max_length_max: u16,
     /// Most requests in a batch.
     pub batch_requests_max: usize,
 }
@@ -61,12 +82,22 @@ impl ServiceInfo {
             policy_version: POLICY.version.to_owned(),
             styles: Style::ALL.to_vec(),
             optimization_levels: OptimizationLevel::ALL.to_vec(),
+            emoji_levels: EmojiLevel::ALL.to_vec(),
+            calls_to_action: CallToAction::ALL.to_vec(),
             limits: ServiceLimits {
                 description_chars_max: DESCRIPTION_CHARS_MAX,
                 hashtag_count_max: HASHTAG_COUNT_MAX,
                 post_hashtags_max: POLICY.hashtags_max,
                 post_characters_max: POLICY.post_utf16_max,
                 variants_max: VARIANTS_MAX,
+                language_chars_max: LANGUAGE_CHARS_MAX,
+                must_include_items_max: MUST_INCLUDE_ITEMS_MAX,
+                must_include_chars_max: MUST_INCLUDE_CHARS_MAX,
+                banned_words_max: BANNED_WORDS_MAX,
+                banned_word_chars_max: BANNED_WORD_CHARS_MAX,
+                brand_voice_chars_max: BRAND_VOICE_CHARS_MAX,
+                max_length_min: MAX_LENGTH_MIN,
+                max_length_max: MAX_LENGTH_MAX,
                 batch_requests_max: BATCH_REQUESTS_MAX,
             },
         }

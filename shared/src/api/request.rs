@@ -1,22 +1,42 @@
 //! From what a caller sent to a request that may be answered: every fault at once, each with its pointer.
 
+mod conflicts;
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use serde_json::{Map, Value};
-use unicode_normalization::UnicodeNormalization;
 
+use self::reader::FieldReader;
 use super::{
-    DESCRIPTION_CHARS_MAX, HASHTAG_COUNT_DEFAULT, HASHTAG_COUNT_MAX, OptimizationLevel, QUERY_BYTES_MAX, SEED_MAX,
-    Style, VARIANTS_MAX,
+    BRAND_VOICE_CHARS_MAX, CallToAction, EmojiLevel, HASHTAG_COUNT_DEFAULT, HASHTAG_COUNT_MAX, LanguageTag,
+    MAX_LENGTH_MAX, MAX_LENGTH_MIN, OptimizationLevel, QUERY_BYTES_MAX, SEED_MAX, Style, VARIANTS_MAX,
 };
 use crate::problem::{FieldError, FieldErrorCode, Problem, ProblemCode};
 
 /// The fields a request may have, in the order of the documentation.
-const FIELDS: [&str; 6] =
-    ["content_description", "style", "hashtag_count", "optimization_level", "variants", "seed"];
+const FIELDS: [&str; 13] = [
+    "content_description",
+    "style",
+    "hashtag_count",
+    "optimization_level",
+    "variants",
+    "language",
+    "emoji",
+    "call_to_action",
+    "must_include",
+    "banned_words",
+    "brand_voice",
+    "max_length",
+    "seed",
+];
 /// Fields that a query string carries as decimal digits.
-const NUMBER_FIELDS: [&str; 3] = ["hashtag_count", "variants", "seed"];
+const NUMBER_FIELDS: [&str; 4] = ["hashtag_count", "variants", "max_length", "seed"];
+/// Fields that a query string carries with commas between their texts.
+const LIST_FIELDS: [&str; 2] = ["must_include", "banned_words"];
 
 /// A JSON object that claims to be a caption request. [`CaptionRequest::validate`] decides.
 #[derive(Clone)]
@@ -34,7 +54,8 @@ impl CaptionRequest {
         }
     }
 
-    /// Reads the query string of a GET. Numbers are decimal digits; a parameter may be given once.
+    /// Reads the query string of a GET. Numbers are decimal digits, lists have commas between their texts (so a text
+    /// with a comma in it needs a POST); a parameter may be given once.
     ///
     /// # Errors
     /// 400 when it is too long, its percent-encoding is not UTF-8 or a parameter is repeated.
@@ -67,20 +88,41 @@ impl CaptionRequest {
 
     /// The same, for a request that stands at `pointer` in a larger document.
     pub(super) fn validate_at(&self, pointer: &str) -> Result<ValidRequest, Vec<FieldError>> {
-        let mut reader = FieldReader { fields: &self.0, pointer, errors: Vec::new() };
+        let mut reader = FieldReader::new(&self.0, pointer);
         reader.refuse_unknown_fields();
+        let content_description = reader.description();
+        let style = reader.word("style", Style::ALL, Style::as_str);
+        let hashtag_count = reader.integer("hashtag_count", 0, HASHTAG_COUNT_MAX).unwrap_or(HASHTAG_COUNT_DEFAULT);
+        let optimization_level =
+            reader.word("optimization_level", OptimizationLevel::ALL, OptimizationLevel::as_str);
+        let variants = reader.integer("variants", 1, VARIANTS_MAX).unwrap_or(1);
+        let language = reader.language();
+        let emoji = reader.word("emoji", EmojiLevel::ALL, EmojiLevel::as_str);
+        let call_to_action = reader.word("call_to_action", CallToAction::ALL, CallToAction::as_str);
+        let must_include = reader.must_include();
+        let banned_words = reader.banned_words();
+        let brand_voice = reader.text("brand_voice", BRAND_VOICE_CHARS_MAX);
+        let max_length = reader.integer("max_length", MAX_LENGTH_MIN, MAX_LENGTH_MAX);
+        let seed = reader.integer("seed", 0, SEED_MAX);
         let request = ValidRequest {
-            content_description: reader.description(),
-            style: reader.word("style", Style::ALL, Style::as_str),
-            hashtag_count: reader.small_integer("hashtag_count", 0, HASHTAG_COUNT_MAX, HASHTAG_COUNT_DEFAULT),
-            optimization_level: reader.word(
-                "optimization_level",
-                OptimizationLevel::ALL,
-                OptimizationLevel::as_str,
-            ),
-            variants: reader.small_integer("variants", 1, VARIANTS_MAX, 1),
-            seed: reader.integer("seed", 0, SEED_MAX),
+            content_description,
+            style,
+            hashtag_count,
+            optimization_level,
+            variants,
+            language,
+            emoji,
+            call_to_action,
+            must_include: must_include.iter().map(|listed| listed.text.clone()).collect(),
+            banned_words: banned_words.iter().map(|listed| listed.text.clone()).collect(),
+            brand_voice,
+            max_length,
+            seed,
         };
+        // Fields that could not be read would contradict each other without the caller's doing.
+        if reader.errors.is_empty() {
+            reader.refuse_conflicts(&request, &must_include, &banned_words);
+        }
         if reader.errors.is_empty() { Ok(request) } else { Err(reader.errors) }
     }
 }
@@ -95,6 +137,13 @@ pub struct ValidRequest {
     pub(crate) hashtag_count: u8,
     pub(crate) optimization_level: OptimizationLevel,
     pub(crate) variants: u8,
+    pub(crate) language: LanguageTag,
+    pub(crate) emoji: EmojiLevel,
+    pub(crate) call_to_action: CallToAction,
+    pub(crate) must_include: Vec<String>,
+    pub(crate) banned_words: Vec<String>,
+    pub(crate) brand_voice: Option<String>,
+    pub(crate) max_length: Option<u16>,
     pub(crate) seed: Option<u64>,
 }
 
@@ -129,6 +178,52 @@ impl ValidRequest {
         self.variants
     }
 
+    /// The language to write in; English when the request does not say.
+    #[must_use]
+    pub const fn language(&self) -> &LanguageTag {
+        &self.language
+    }
+
+    /// How many emoji to write.
+    #[must_use]
+    pub const fn emoji(&self) -> EmojiLevel {
+        self.emoji
+    }
+
+    /// What to ask the readers to do.
+    #[must_use]
+    pub const fn call_to_action(&self) -> CallToAction {
+        self.call_to_action
+    }
+
+    /// What has to stand in the caption as it is written here, in the caller's order: at most 8 texts, each
+    /// normalised, of 1 to 60 characters, without `#`, and no two alike but for their case. None holds a banned
+    /// word, and none an emoji unless emoji are wanted.
+    #[must_use]
+    pub fn must_include(&self) -> &[String] {
+        &self.must_include
+    }
+
+    /// Words that may not stand in the answer, as [`super::text::contains_word`] finds them: at most 50, sorted, each
+    /// folded to lower case, of 1 to 40 characters, at least one of them a letter or a digit.
+    #[must_use]
+    pub fn banned_words(&self) -> &[String] {
+        &self.banned_words
+    }
+
+    /// How the brand speaks, in the caller's words: normalised, 1 to 280 characters.
+    #[must_use]
+    pub fn brand_voice(&self) -> Option<&str> {
+        self.brand_voice.as_deref()
+    }
+
+    /// Longest caption without its hashtags, 40 to 2,200 UTF-16 code units; enough for `must_include` and the call
+    /// to action.
+    #[must_use]
+    pub const fn max_length(&self) -> Option<u16> {
+        self.max_length
+    }
+
     /// The caller's seed; without one the answer is the same for all who ask the same.
     #[must_use]
     pub const fn seed(&self) -> Option<u64> {
@@ -145,19 +240,40 @@ impl ValidRequest {
 
 impl Serialize for ValidRequest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { content_description, style, hashtag_count, optimization_level, variants, seed } = self;
+        let Self {
+            content_description,
+            style,
+            hashtag_count,
+            optimization_level,
+            variants,
+            language,
+            emoji,
+            call_to_action,
+            must_include,
+            banned_words,
+            brand_voice,
+            max_length,
+            seed,
+        } = self;
         let mut fields = serializer.serialize_struct("CaptionRequest", FIELDS.len())?;
         fields.serialize_field("content_description", content_description)?;
         fields.serialize_field("style", style)?;
         fields.serialize_field("hashtag_count", hashtag_count)?;
         fields.serialize_field("optimization_level", optimization_level)?;
         fields.serialize_field("variants", variants)?;
+        fields.serialize_field("language", language)?;
+        fields.serialize_field("emoji", emoji)?;
+        fields.serialize_field("call_to_action", call_to_action)?;
+        fields.serialize_field("must_include", must_include)?;
+        fields.serialize_field("banned_words", banned_words)?;
+        fields.serialize_field("brand_voice", brand_voice)?;
+        fields.serialize_field("max_length", max_length)?;
         fields.serialize_field("seed", seed)?;
         fields.end()
     }
 }
 
-/// What a caller writes is not for logs, so the description is left out.
+/// What a caller writes is not for logs, so every text is left out.
 impl fmt::Debug for ValidRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -166,24 +282,12 @@ impl fmt::Debug for ValidRequest {
             .field("hashtag_count", &self.hashtag_count)
             .field("optimization_level", &self.optimization_level)
             .field("variants", &self.variants)
+            .field("emoji", &self.emoji)
+            .field("call_to_action", &self.call_to_action)
+            .field("max_length", &self.max_length)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
-}
-
-/// Unicode NFC, control and invisible formatting characters out, white space folded to single spaces, trimmed.
-pub(super) fn normalise(text: &str) -> String {
-    let visible: String = text.nfc().map(|character| if is_blank(character) { ' ' } else { character }).collect();
-    visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// White space, controls, and marks that change a text's direction or cannot be seen (but not the joiners that
-/// emoji and several scripts need).
-fn is_blank(character: char) -> bool {
-    character.is_whitespace()
-        || character.is_control()
-        || matches!(character, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 pub(super) fn json_from_body(body: &[u8]) -> Result<Value, Problem> {
@@ -209,247 +313,9 @@ fn query_value(name: &str, text: &str) -> Value {
     {
         return number.into();
     }
+    if LIST_FIELDS.contains(&name) {
+        // No text at all is a list of nothing, not of one empty text.
+        return if text.is_empty() { Value::Array(Vec::new()) } else { text.split(',').collect() };
+    }
     Value::String(text.to_owned())
-}
-
-/// Reads fields one by one and collects what is wrong with them.
-struct FieldReader<'a> {
-    fields: &'a Map<String, Value>,
-    pointer: &'a str,
-    errors: Vec<FieldError>,
-}
-
-impl FieldReader<'_> {
-    fn fault(&mut self, field: &str, code: FieldErrorCode, detail: String) {
-        // RFC 6901: `~` and `/` inside a name are escaped.
-        let name = field.replace('~', "~0").replace('/', "~1");
-        self.errors.push(FieldError { pointer: format!("{}/{name}", self.pointer), code, detail });
-    }
-
-    fn refuse_unknown_fields(&mut self) {
-        const UNKNOWN_FIELDS_REPORTED_MAX: usize = 8;
-        const NAME_CHARS_MAX: usize = 64;
-        let fields = self.fields;
-        let unknown = fields.keys().filter(|name| !FIELDS.contains(&name.as_str()));
-        for name in unknown.take(UNKNOWN_FIELDS_REPORTED_MAX) {
-            let name: String = name.chars().take(NAME_CHARS_MAX).collect();
-            self.fault(
-                &name,
-                FieldErrorCode::UnknownField,
-                format!("is not a field; the fields are {}", FIELDS.join(", ")),
-            );
-        }
-    }
-
-    /// The value, when the field is there and not null.
-    fn value(&self, field: &str) -> Option<&Value> {
-        self.fields.get(field).filter(|value| !value.is_null())
-    }
-
-    fn description(&mut self) -> String {
-        const FIELD: &str = "content_description";
-        let range = format!("must have 1 to {DESCRIPTION_CHARS_MAX} characters");
-        let text = match self.value(FIELD) {
-            Some(Value::String(text)) => normalise(text),
-            Some(_) => {
-                self.fault(FIELD, FieldErrorCode::WrongType, "must be a string".to_owned());
-                return String::new();
-            }
-            None => {
-                self.fault(FIELD, FieldErrorCode::Missing, "is required".to_owned());
-                return String::new();
-            }
-        };
-        if !(1..=DESCRIPTION_CHARS_MAX).contains(&text.chars().count()) {
-            self.fault(FIELD, FieldErrorCode::OutOfRange, range);
-        }
-        text
-    }
-
-    fn word<T: Copy + Default>(&mut self, field: &str, words: &[T], name: fn(T) -> &'static str) -> T {
-        let (code, problem) = match self.value(field) {
-            None => return T::default(),
-            Some(Value::String(text)) => match words.iter().find(|word| name(**word) == text) {
-                Some(word) => return *word,
-                None => (FieldErrorCode::UnknownValue, "must be one of"),
-            },
-            Some(_) => (FieldErrorCode::WrongType, "must be a string, one of"),
-        };
-        let names: Vec<_> = words.iter().map(|word| name(*word)).collect();
-        self.fault(field, code, format!("{problem} {}", names.join(", ")));
-        T::default()
-    }
-
-    fn small_integer(&mut self, field: &str, min: u8, max: u8, default: u8) -> u8 {
-        let read = self.integer(field, u64::from(min), u64::from(max));
-        read.and_then(|number| u8::try_from(number).ok()).unwrap_or(default)
-    }
-
-    fn integer(&mut self, field: &str, min: u64, max: u64) -> Option<u64> {
-        let value = self.value(field)?;
-        let code = match value.as_u64() {
-            Some(number) if (min..=max).contains(&number) => return Some(number),
-            _ if value.is_u64() || value.is_i64() => FieldErrorCode::OutOfRange,
-            _ => FieldErrorCode::WrongType,
-        };
-        self.fault(field, code, format!("must be an integer from {min} to {max}"));
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn read(json: &str) -> Result<ValidRequest, Problem> {
-        CaptionRequest::from_json(json.as_bytes()).and_then(|request| request.validate())
-    }
-
-    fn faults(json: &str) -> Vec<(String, FieldErrorCode)> {
-        let problem = read(json).unwrap_err();
-        assert_eq!(problem.code, ProblemCode::InvalidFields);
-        problem.errors.into_iter().map(|error| (error.pointer, error.code)).collect()
-    }
-
-    #[test]
-    fn a_description_alone_is_a_request_and_the_rest_has_defaults() {
-        let request = read(r#"{"content_description": "Beautiful sunset over the ocean"}"#).unwrap();
-        assert_eq!(request.style(), Style::Casual);
-        assert_eq!(request.hashtag_count(), 5);
-        assert_eq!(request.optimization_level(), OptimizationLevel::Balanced);
-        assert_eq!((request.variants(), request.seed()), (1, None));
-    }
-
-    #[test]
-    fn every_field_at_fault_is_named_at_once() {
-        let all_wrong = r#"{"content_description": 7, "style": "loud", "hashtag_count": 31,
-            "optimization_level": [], "variants": 0, "seed": -1, "sty/le~": 1}"#;
-        let expected = [
-            ("/sty~1le~0", FieldErrorCode::UnknownField),
-            ("/content_description", FieldErrorCode::WrongType),
-            ("/style", FieldErrorCode::UnknownValue),
-            ("/hashtag_count", FieldErrorCode::OutOfRange),
-            ("/optimization_level", FieldErrorCode::WrongType),
-            ("/variants", FieldErrorCode::OutOfRange),
-            ("/seed", FieldErrorCode::OutOfRange),
-        ];
-        assert_eq!(faults(all_wrong), expected.map(|(pointer, code)| (pointer.to_owned(), code)));
-    }
-
-    #[test]
-    fn the_limits_of_each_field_are_exact() {
-        let with_length = |length: usize| read(&format!(r#"{{"content_description": "{}"}}"#, "é".repeat(length)));
-        assert!(with_length(1).is_ok() && with_length(2_000).is_ok());
-        assert!(with_length(0).is_err() && with_length(2_001).is_err());
-        let with =
-            |field: &str, number: i64| read(&format!(r#"{{"content_description": "x", "{field}": {number}}}"#));
-        assert!(with("hashtag_count", 0).is_ok() && with("hashtag_count", 30).is_ok());
-        assert!(with("hashtag_count", -1).is_err() && with("hashtag_count", 31).is_err());
-        assert!(with("variants", 1).is_ok() && with("variants", 8).is_ok());
-        assert!(with("variants", 0).is_err() && with("variants", 9).is_err());
-        assert!(with("seed", (1 << 53) - 1).is_ok() && with("seed", 1 << 53).is_err());
-    }
-
-    #[test]
-    fn a_description_of_blanks_alone_is_empty() {
-        assert_eq!(
-            faults(r#"{"content_description": " \n\u200b\u202e\ufeff "}"#),
-            [("/content_description".to_owned(), FieldErrorCode::OutOfRange)]
-        );
-    }
-
-    #[test]
-    fn a_body_that_cannot_be_read_is_malformed_not_invalid() {
-        for body in [&b""[..], b"{", b"\xff\xfe", b"{\"content_description\": \"\xc3\"}", b"nonsense"] {
-            let problem = CaptionRequest::from_json(body).err().unwrap();
-            assert_eq!(problem.code, ProblemCode::MalformedRequest, "{body:?}");
-        }
-        assert_eq!(CaptionRequest::from_json(b"[1]").err().unwrap().code, ProblemCode::InvalidFields);
-    }
-
-    #[test]
-    fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
-        let deep = "[".repeat(GENERATE_DEPTH) + &"]".repeat(GENERATE_DEPTH);
-        assert!(CaptionRequest::from_json(deep.as_bytes()).is_err());
-    }
-    const GENERATE_DEPTH: usize = 30_000;
-
-    #[test]
-    fn a_query_reads_as_the_same_request_as_a_body() {
-        let query = "content_description=caf%C3%A9+by+the+sea&style=bold&hashtag_count=3&seed=7";
-        let from_query = CaptionRequest::from_query(query).unwrap().validate().unwrap();
-        let from_body =
-            read(r#"{"content_description": "café by the sea", "style": "bold", "hashtag_count": 3, "seed": 7}"#);
-        assert_eq!(from_query, from_body.unwrap());
-    }
-
-    #[test]
-    fn a_broken_query_is_malformed_and_a_wrong_number_in_it_is_pointed_at() {
-        for query in ["content_description=%ff", "style=bold&style=minimal"] {
-            let problem = CaptionRequest::from_query(query).err().unwrap();
-            assert_eq!(problem.code, ProblemCode::MalformedRequest, "{query}");
-        }
-        let problem = CaptionRequest::from_query("content_description=x&hashtag_count=many").unwrap().validate();
-        let error = problem.unwrap_err().errors.remove(0);
-        assert_eq!((error.pointer.as_str(), error.code), ("/hashtag_count", FieldErrorCode::WrongType));
-    }
-
-    #[test]
-    fn debug_output_never_shows_what_a_caller_wrote() {
-        let request = read(r#"{"content_description": "my secret wedding"}"#).unwrap();
-        assert!(!format!("{request:?}").contains("wedding"));
-    }
-
-    proptest! {
-        #[test]
-        fn reading_any_bytes_never_panics(body in prop::collection::vec(any::<u8>(), 0..512)) {
-            let _ = CaptionRequest::from_json(&body).and_then(|request| request.validate());
-        }
-
-        #[test]
-        fn reading_any_query_never_panics(query in "\\PC{0,200}") {
-            let _ = CaptionRequest::from_query(&query).and_then(|request| request.validate());
-        }
-
-        #[test]
-        fn reading_any_values_never_panics_and_points_at_fields(
-            description in json_leaf(), style in json_leaf(), count in json_leaf(), seed in json_leaf(),
-        ) {
-            let body = serde_json::json!({
-                "content_description": description, "style": style, "hashtag_count": count, "seed": seed,
-            });
-            if let Err(problem) = read(&body.to_string()) {
-                prop_assert!(problem.errors.iter().all(|error| FIELDS.contains(&&error.pointer[1..])));
-                prop_assert!(!problem.errors.is_empty());
-            }
-        }
-
-        #[test]
-        fn normalisation_is_idempotent(text in "\\PC{0,200}|[ \\t\\n\\u{200b}é\\u{301}a]{0,40}") {
-            let once = normalise(&text);
-            prop_assert_eq!(normalise(&once), once.clone());
-            prop_assert!(!once.contains("  ") && once.trim() == once);
-        }
-
-        #[test]
-        fn the_canonical_form_reads_back_as_the_same_request(text in "\\PC{1,60}", seed in prop::option::of(0..SEED_MAX)) {
-            let body = serde_json::json!({ "content_description": text, "seed": seed });
-            if let Ok(request) = read(&body.to_string()) {
-                prop_assert_eq!(read(&request.to_json()).unwrap(), request);
-            }
-        }
-    }
-
-    fn json_leaf() -> impl Strategy<Value = Value> {
-        prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            "\\PC{0,20}".prop_map(Value::from),
-            Just(serde_json::json!([1])),
-            Just(serde_json::json!({"a": 1})),
-        ]
-    }
 }

@@ -79,6 +79,16 @@ pub enum WarningCode {
     DescriptionTruncated,
     /// The caption was cut where the model's context ended.
     CaptionTruncated,
+    /// The model does not write the language that was asked for; the caption is in one that it writes.
+    LanguageNotSupported,
+    /// The model cannot follow `brand_voice`, or only from afar.
+    BrandVoiceNotFollowed,
+    /// What had to stand in the caption was put at its end, where the room for it ran out.
+    LengthForced,
+    /// Names, numbers or dates of the description are not in the caption.
+    FactsOmitted,
+    /// Another model than the configured one answered; such an answer is not kept.
+    AnsweredByFallback,
 }
 
 /// Tokens of all variants together.

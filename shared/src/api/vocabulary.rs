@@ -85,3 +85,71 @@ pub enum OptimizationLevel {
 }
 
 wire_words!(OptimizationLevel);
+
+/// How many emoji a caption may have.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum EmojiLevel {
+    /// None at all.
+    #[default]
+    None,
+    /// A few, where they say something.
+    Light,
+    /// Many.
+    Rich,
+}
+
+wire_words!(EmojiLevel);
+
+/// What a caption asks its readers to do.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum CallToAction {
+    /// Nothing.
+    #[default]
+    None,
+    /// Write a comment.
+    Comment,
+    /// Save the post for later.
+    Save,
+    /// Share it with somebody.
+    Share,
+    /// Follow the link in the profile.
+    Link,
+    /// Buy what is shown.
+    Shop,
+}
+
+wire_words!(CallToAction);
