@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaForCausalLM
 
-from .corpus.lexicon import caption_words, known_hashtags
+from .corpus.lexicon import caption_words, known_hashtags, names_in_frames
 from .layout import BEGIN, END, MODEL_ID, model_manifest
 from .model import build_model
 from .tokenizer import tokenizer_config
@@ -63,7 +63,7 @@ def write_hugging_face(model, tokenizer_path, out):
     )
     write_json(out / "tokenizer_config.json", tokenizer_config())
     write_json(out / "lede.json", model_manifest())
-    write_json(out / "lexicon.json", {"caption_words": caption_words(), "hashtags": known_hashtags()})
+    write_json(out / "lexicon.json", {"caption_words": sorted(set(caption_words()) - set(names_in_frames())), "hashtags": known_hashtags()})
     if Path(tokenizer_path).resolve() != (out / "tokenizer.json").resolve():
         shutil.copyfile(tokenizer_path, out / "tokenizer.json")
     weights = out / "model.safetensors"

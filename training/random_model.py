@@ -24,7 +24,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 CORPUS = Path(__file__).parent / "corpus"
 LOGITS_FILE = "expected_logits.json"
 MERGED_FILE = "decoder_model_merged_fp16.onnx"
-GOLDEN_PROMPTS = 2
+# Few in what is committed, more where nothing is.
+GOLDEN_PROMPTS, GOLDEN_PROMPTS_LARGE = 2, 8
 GOLDEN_STEPS = 2
 # Pieces of the padding: long enough that no merge makes them.
 PADDING_LETTERS = "bcdfghjklmnpqrstvwxz"
@@ -66,9 +67,9 @@ PRESETS = {
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=1,
-            head_dim=8,
+            head_dim=16,
             intermediate_size=48,
-            max_position_embeddings=1024,
+            max_position_embeddings=2048,
             initializer_range=0.2,
         ),
         1,
@@ -224,7 +225,7 @@ def write_weights(model, out):
     write_json(out / "config.json", config)
 
 
-def export_genai(folder, out):
+def export_genai(folder, out, is_tiny):
     """onnxruntime-genai's builder: GroupQueryAttention, shared buffers, no position ids."""
     from .export import fix_head_size
 
@@ -237,10 +238,41 @@ def export_genai(folder, out):
         graph = onnx.load(built / "model.onnx", load_external_data=True)
     config = json.loads((folder / "config.json").read_text())
     fix_head_size(graph, config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
+    if is_tiny:
+        compute_rotary_tables(graph.graph)
     save_graph(graph, out / "model.onnx")
 
 
-def export_transformers_js(folder, out):
+def compute_rotary_tables(graph):
+    """The builder writes out the cosine of every position; here ONNX Runtime works them out at loading.
+
+    The table's second row, whose position is 1, holds the angles.
+    """
+    tables = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if "_cache" in tensor.name}
+    sines = next(table for name, table in tables.items() if name.startswith("sin"))
+    cosines = next(table for name, table in tables.items() if name.startswith("cos"))
+    angles = np.arctan2(sines[1].astype(np.float64), cosines[1].astype(np.float64))
+    positions = np.arange(2, dtype=np.float64)[:, None]
+    assert np.allclose(np.cos(positions * angles), cosines[:2], atol=1e-6)
+    values = {"rotary_first": np.int64(0), "rotary_past": np.int64(len(sines)), "rotary_step": np.int64(1)}
+    values |= {"rotary_angles": angles.astype(np.float32)[None, :], "rotary_axis": np.array([1], np.int64)}
+    node = onnx.helper.make_node
+    nodes = [
+        node("Range", ["rotary_first", "rotary_past", "rotary_step"], ["rotary_whole"]),
+        node("Cast", ["rotary_whole"], ["rotary_positions"], to=onnx.TensorProto.FLOAT),
+        node("Unsqueeze", ["rotary_positions", "rotary_axis"], ["rotary_column"]),
+        node("Mul", ["rotary_column", "rotary_angles"], ["rotary_turns"]),
+    ]
+    for tensor in [tensor for tensor in graph.initializer if tensor.name in tables]:
+        operator = "Cos" if tensor.name.startswith("cos") else "Sin"
+        nodes.append(node(operator, ["rotary_turns"], [tensor.name]))
+        graph.initializer.remove(tensor)
+    graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in values.items())
+    for index, made in enumerate(nodes):
+        graph.node.insert(index, made)
+
+
+def export_transformers_js(folder, out, _is_tiny):
     """optimum's export: position ids, caches that concatenate; in half precision in the older, merged form."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from optimum.exporters.onnx import main_export
@@ -298,6 +330,8 @@ def save_graph(graph, path):
     if not is_large:
         shorten_names(graph.graph)
     location = f"{path.name}_data" if is_large else None
+    if is_large:
+        (path.parent / location).unlink(missing_ok=True)  # onnx would append to it
     onnx.save_model(graph, path, save_as_external_data=is_large, location=location)
 
 
@@ -316,11 +350,11 @@ def shorten_names(graph):
         node.output[:] = [short[name] for name in node.output]
 
 
-def write_golden(model, out):
+def write_golden(model, out, prompts=GOLDEN_PROMPTS):
     """transformers' logits after a prompt and after each of a few given entries."""
     generator = np.random.default_rng(7)
     cases = []
-    for prompt in range(GOLDEN_PROMPTS):
+    for prompt in range(prompts):
         ids = generator.integers(0, model.config.vocab_size, 5 + 9 * prompt + GOLDEN_STEPS).tolist()
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0]
@@ -342,7 +376,7 @@ def write(preset, out):
             (weights / name).write_bytes((out / name).read_bytes())
         (out / "config.json").write_bytes((weights / "config.json").read_bytes())
         export = export_genai if preset.layout == "genai" else export_transformers_js
-        export(weights, out / "onnx")
+        export(weights, out / "onnx", preset.golden)
     (out / "generation_config.json").write_text(generation)
     if preset.golden:
         write_golden(model, out)
@@ -359,7 +393,7 @@ def main():
     torch.set_num_threads(1)
     model = write(PRESETS[arguments.preset], arguments.out)
     if arguments.golden:
-        write_golden(model, arguments.out)
+        write_golden(model, arguments.out, GOLDEN_PROMPTS_LARGE)
     size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
     print(f"{arguments.out}: {model.num_parameters():,} parameters, {size / 1e6:.2f} MB")
 

@@ -180,6 +180,13 @@ def caption_words():
     return sorted(set(re.findall(r"[^\W\d_]+", bare)) | {"a", "an", "the", "i"})
 
 
+def names_in_frames():
+    """Words, lower case, that frames write with a capital inside a sentence: said of everything, a name would be invented."""
+    texts = [re.sub(r"\{[^}]*\}", "x", text) for of_style in frames().values() for text in of_style.texts()]
+    named = [word for text in texts for word in re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", text)]
+    return sorted({word.lower() for word in named} - {"i"})
+
+
 def known_hashtags():
     """Every hashtag that the lexicon knows."""
     names = [name for kind in kinds().values() for entry in kind.entries for name in entry.related]

@@ -1,6 +1,9 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
+use lede_shared::api::OptimizationLevel;
 
 /// Sets up, builds, runs, tests and checks Lede.
 #[derive(Debug, Parser)]
@@ -29,6 +32,8 @@ pub(crate) enum Command {
     },
     /// Format, lint, licences, advisories and spelling
     Check,
+    /// Measure the captions of a served model over descriptions that training never saw, into docs/EVAL.md
+    Eval(EvalOptions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +65,26 @@ pub(crate) struct UpOptions {
     pub(crate) port_origin: u16,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct EvalOptions {
+    /// `ultra_fast`, `balanced` or `quality`
+    #[arg(long, default_value = "balanced")]
+    pub(crate) level: OptimizationLevel,
+    /// Only the first COUNT descriptions; then nothing is written but what --report and --json name
+    #[arg(long)]
+    pub(crate) count: Option<usize>,
+    /// A running service, such as that of `cargo xtask up`, instead of one started here; it has to take the key in
+    /// `LEDE_API_KEY`, or else that of `up`
+    #[arg(long)]
+    pub(crate) origin: Option<String>,
+    /// Where the report goes instead of docs/EVAL.md
+    #[arg(long)]
+    pub(crate) report: Option<PathBuf>,
+    /// Where every caption and every number go as JSON
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +109,13 @@ mod tests {
             panic!("not test")
         };
         assert_eq!(nextest_args, ["-E", "test(replayed)", "--no-capture"]);
+    }
+
+    #[test]
+    fn eval_asks_at_the_default_level_and_refuses_an_unknown_one() {
+        let Command::Eval(options) = parse("xtask eval").command else { panic!("not eval") };
+        assert_eq!((options.level, options.count), (OptimizationLevel::default(), None));
+        assert!(Cli::try_parse_from(["xtask", "eval", "--level", "best"]).is_err());
     }
 
     #[test]

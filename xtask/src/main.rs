@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod cli;
 mod command;
+mod eval;
 mod progress;
 mod setup;
 mod test;
@@ -39,5 +40,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Up(options) => up::up(&workspace, &options),
         Command::Test { nextest_args } => test::test(&workspace, &nextest_args),
         Command::Check => check::check(&workspace),
+        Command::Eval(options) => eval::eval(&workspace, &options),
     }
 }

@@ -2,9 +2,9 @@
 
 mod child;
 mod ports;
-mod running;
-mod secrets;
-mod signals;
+pub(crate) mod running;
+pub(crate) mod secrets;
+pub(crate) mod signals;
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +21,7 @@ use crate::workspace::Workspace;
 use crate::{progress, setup};
 
 /// Longest wait for the origin to load its model.
-const ORIGIN_READY_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const ORIGIN_READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest wait for workerd; wrangler first checks that the Worker is built.
 const EDGE_READY_TIMEOUT: Duration = Duration::from_secs(120);
 

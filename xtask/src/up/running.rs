@@ -15,19 +15,19 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a wait ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waited {
+pub(crate) enum Waited {
     Ready,
     Signalled,
 }
 
 /// Every program started so far. Dropping stops the last one first: the edge stops asking before the origin drains.
 #[derive(Debug, Default)]
-pub(super) struct Running {
+pub(crate) struct Running {
     children: Vec<Child>,
 }
 
 impl Running {
-    pub(super) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
+    pub(crate) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
         progress::note(&format!("starting the {name}"));
         self.children.push(Child::start(name, command)?);
         Ok(())
@@ -37,7 +37,7 @@ impl Running {
     ///
     /// # Errors
     /// When that takes longer than `timeout`, or a program ends meanwhile.
-    pub(super) fn wait_until_ready(&mut self, url: &str, timeout: Duration, signals: &Signals) -> Result<Waited> {
+    pub(crate) fn wait_until_ready(&mut self, url: &str, timeout: Duration, signals: &Signals) -> Result<Waited> {
         let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(PROBE_TIMEOUT)).build().into();
         let deadline = Instant::now() + timeout;
         loop {
@@ -57,7 +57,7 @@ impl Running {
 
     /// # Errors
     /// When a program ends by itself.
-    pub(super) fn wait_until_signalled(&mut self, signals: &Signals) -> Result<()> {
+    pub(crate) fn wait_until_signalled(&mut self, signals: &Signals) -> Result<()> {
         while !signals.arrived() {
             self.none_may_have_ended()?;
             thread::sleep(POLL);

@@ -18,14 +18,14 @@ const NAME: &str = "development";
 
 /// What `up` gives both sides. The services get the API key's hash only.
 #[derive(Serialize, Deserialize)]
-pub(super) struct DevelopmentSecrets {
-    pub(super) api_key: String,
+pub(crate) struct DevelopmentSecrets {
+    pub(crate) api_key: String,
     signing_key_hex: String,
 }
 
 impl DevelopmentSecrets {
     /// Reads them, or makes them on the first run; also writes `.dev.vars`, where wrangler looks for secrets.
-    pub(super) fn load_or_make(workspace: &Workspace) -> Result<Self> {
+    pub(crate) fn load_or_make(workspace: &Workspace) -> Result<Self> {
         let path = workspace.state().join("development-secrets.json");
         let secrets = if path.is_file() {
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -41,12 +41,12 @@ impl DevelopmentSecrets {
     }
 
     /// `tenant=<SHA-256 of the API key>`
-    pub(super) fn api_key_hashes(&self) -> String {
+    pub(crate) fn api_key_hashes(&self) -> String {
         format!("{NAME}={}", hex::encode(Sha256::digest(&self.api_key)))
     }
 
     /// `id=<hex>`
-    pub(super) fn signing_key(&self) -> String {
+    pub(crate) fn signing_key(&self) -> String {
         format!("{NAME}={}", self.signing_key_hex)
     }
 

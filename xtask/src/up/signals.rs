@@ -8,11 +8,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Set by the first of SIGINT, SIGTERM and SIGHUP.
 #[derive(Debug, Default)]
-pub(super) struct Signals(Arc<AtomicBool>);
+pub(crate) struct Signals(Arc<AtomicBool>);
 
 impl Signals {
     /// From here on these signals set the flag instead of ending this process.
-    pub(super) fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let signals = Self::default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&signals.0)).context("cannot handle signals")?;
@@ -20,7 +20,7 @@ impl Signals {
         Ok(signals)
     }
 
-    pub(super) fn arrived(&self) -> bool {
+    pub(crate) fn arrived(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
