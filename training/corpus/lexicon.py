@@ -181,10 +181,11 @@ def caption_words():
 
 
 def names_in_frames():
-    """Words, lower case, that frames write with a capital inside a sentence: said of everything, a name would be invented."""
+    """Words, lower case, that frames only ever write with a capital inside a sentence: of most posts, such a name would be invented."""
     texts = [re.sub(r"\{[^}]*\}", "x", text) for of_style in frames().values() for text in of_style.texts()]
     named = [word for text in texts for word in re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", text)]
-    return sorted({word.lower() for word in named} - {"i"})
+    ordinary = set(re.findall(r"\b[a-z]+\b", " ".join(texts)))
+    return sorted({word.lower() for word in named} - ordinary)
 
 
 def known_hashtags():
