@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaForCausalLM
 
-from .corpus.lexicon import caption_words, known_hashtags, names_in_frames
+from .corpus.hashtags import SMALL_WORDS
+from .corpus.lexicon import caption_words, known_hashtags, names_in_frames, related_hashtags, style_tags
 from .layout import BEGIN, END, MODEL_ID, model_manifest
 from .model import build_model
 from .tokenizer import tokenizer_config
@@ -37,6 +38,17 @@ def rounded_to_fp16(state):
     rounded = {name: value.to(torch.float16).contiguous() for name, value in state.items()}
     rounded.pop("lm_head.weight", None)  # tied to the embedding
     return rounded
+
+
+def lexicon():
+    """Which words the origin lets the model write, besides those of a request, and which hashtags go with what."""
+    return {
+        "caption_words": sorted(set(caption_words()) - set(names_in_frames())),
+        "hashtags": known_hashtags(),
+        "hashtags_of_styles": style_tags(),
+        "hashtags_of_scenes": related_hashtags(),
+        "small_words": sorted(SMALL_WORDS),
+    }
 
 
 def write_hugging_face(model, tokenizer_path, out):
@@ -63,7 +75,7 @@ def write_hugging_face(model, tokenizer_path, out):
     )
     write_json(out / "tokenizer_config.json", tokenizer_config())
     write_json(out / "lede.json", model_manifest())
-    write_json(out / "lexicon.json", {"caption_words": sorted(set(caption_words()) - set(names_in_frames())), "hashtags": known_hashtags()})
+    (out / "lexicon.json").write_text(json.dumps(lexicon(), ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     if Path(tokenizer_path).resolve() != (out / "tokenizer.json").resolve():
         shutil.copyfile(tokenizer_path, out / "tokenizer.json")
     weights = out / "model.safetensors"

@@ -4,7 +4,7 @@
 
 The tiny ones are the fixtures of the tests (`tests/fixtures/models`), with transformers' logits beside them; the large
 one has SmolLM2-135M's shape. The onnxruntime-genai layout is made with `requirements.txt`, the transformers.js layout
-by optimum-onnx 0.1, which wants transformers 4.57 (an environment of its own).
+with `requirements-optimum.txt`, in an environment of its own, because optimum-onnx wants transformers 4.57.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 CORPUS = Path(__file__).parent / "corpus"
 LOGITS_FILE = "expected_logits.json"
+PROMPT_FILE = "expected_prompt.json"
 MERGED_FILE = "decoder_model_merged_fp16.onnx"
 # Few in what is committed, more where nothing is.
 GOLDEN_PROMPTS, GOLDEN_PROMPTS_LARGE = 2, 8
@@ -364,6 +365,16 @@ def write_golden(model, out, prompts=GOLDEN_PROMPTS):
     (out / LOGITS_FILE).write_text(json.dumps(cases, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
+def write_golden_prompt(out):
+    """A conversation and the ids that transformers' tokenizer makes of it through the template."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    user = "Two dogs – asleep on a warm, blue boat 🌅\n\nat 7 pm"
+    messages = [{"role": "user", "content": user}]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    write_json(out / PROMPT_FILE, {"messages": messages, "text": text, "ids": ids})
+
+
 def write(preset, out):
     """The whole folder."""
     out.mkdir(parents=True, exist_ok=True)
@@ -380,6 +391,7 @@ def write(preset, out):
     (out / "generation_config.json").write_text(generation)
     if preset.golden:
         write_golden(model, out)
+        write_golden_prompt(out)
     return model
 
 

@@ -194,3 +194,15 @@ def known_hashtags():
     names += [tag.replace(" ", "") for kind in kinds().values() for tag in kind.tags]
     names += [tag for lines in said().values() for line in lines for tag in line.tags]
     return sorted({name.lower() for name in names} | {name for names in style_tags().values() for name in names})
+
+
+def related_hashtags():
+    """For every kind of scene the hashtags that go with all of it, and those that go with each noun, lower case."""
+    found = {}
+    for name, kind in kinds().items():
+        nouns = {}
+        for entry in kind.entries:
+            known = nouns.setdefault(entry.head.lower(), [])
+            known += [tag.lower() for tag in entry.related if tag.lower() not in known]
+        found[name] = {"hashtags": [tag.replace(" ", "") for tag in kind.tags], "nouns": dict(sorted(nouns.items()))}
+    return found
