@@ -7,22 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
-use crate::backend::ort::{OrtBackend, OrtSettings};
+use crate::backend::ort::{self, OrtSettings};
 use crate::backend::{Backend, BackendError};
-use crate::captions::Captions;
-use crate::config::{Config, ConfigError};
+use crate::captions::{CaptionSources, Captions, LocalModel};
+use crate::config::{Config, ConfigError, RemoteRole};
 use crate::engine::vocabulary::Vocabulary;
 use crate::engine::{EngineHandle, EngineStatus};
 use crate::extract::Authenticator;
-use crate::models::{Model, ModelError};
+use crate::models::{ChatModel, Model, ModelError};
+use crate::remote::{ClientError, Remote};
 
 /// Everything a handler may need.
 #[derive(Debug)]
 pub struct App {
     /// The settings.
     pub config: Config,
-    /// The model's text side.
-    pub model: Arc<Model>,
+    /// The local model's text side; none where a provider writes without it.
+    pub model: Option<Arc<Model>>,
     /// The way to the engine.
     pub engine: EngineHandle,
     /// The domain.
@@ -43,18 +44,37 @@ pub enum StartError {
     /// The model folder is incomplete.
     #[error("the model cannot be opened: {0}")]
     Model(#[from] ModelError),
+    /// The remote provider cannot be asked.
+    #[error(transparent)]
+    Remote(#[from] ClientError),
     /// The engine's thread could not be started.
     #[error("the engine cannot be started: {0}")]
     Engine(#[from] std::io::Error),
 }
 
 impl App {
-    /// Opens the model folder and starts the engine, which loads the model while the caller goes on.
+    /// Opens the model folder and starts the engine, which loads the model while the caller goes on. Where a provider
+    /// writes, a model that cannot be opened is done without.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn build(config: Config) -> Result<AppState, StartError> {
-        let model = Model::open(&config.model.model_dir)?;
+        let remote = match config.remote.provider.clone() {
+            Some((role, settings)) => Some((role, Remote::new(settings)?)),
+            None => None,
+        };
+        let (model, engine) = match Self::open_model(&config) {
+            Ok((model, engine)) => (Some(model), engine),
+            Err(error) if matches!(remote, Some((RemoteRole::Primary, _))) => {
+                (None, EngineHandle::failed(error.to_string()))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self::assemble(config, model, engine, remote))
+    }
+
+    fn open_model(config: &Config) -> Result<(Model, EngineHandle), StartError> {
+        let model = Model::open_with(&config.model.model_dir, &config.model.chat_settings())?;
         let settings = OrtSettings {
             library: config.model.library()?,
             model_file: model.graph_file().to_owned(),
@@ -63,22 +83,29 @@ impl App {
             intra_op_spinning: config.model.intra_op_spinning,
             rows_max: config.engine.sequences_max,
             context_tokens_max: model.context_tokens_max(),
+            sizes: model.chat().and_then(ChatModel::graph_sizes),
         };
         let vocabulary = Arc::clone(model.vocabulary());
         let load = move || load_backend(&settings, &vocabulary);
         let engine = EngineHandle::start(config.engine.limits(), load)?;
-        Ok(Self::assemble(config, model, engine))
+        Ok((model, engine))
     }
 
     /// Puts the parts together.
     #[must_use]
-    pub fn assemble(config: Config, model: Model, engine: EngineHandle) -> AppState {
-        let model = Arc::new(model);
+    pub fn assemble(
+        config: Config,
+        model: Option<Model>,
+        engine: EngineHandle,
+        remote: Option<(RemoteRole, Remote)>,
+    ) -> AppState {
         let limits = config.engine.limits();
         let admission = Admission::new(limits.waiting_sequences_max);
         let settings = config.cache.caption_settings();
+        let model = model.map(Arc::new);
+        let local = model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission });
         AppState(Arc::new(Self {
-            captions: Captions::new(Arc::clone(&model), engine.clone(), admission, settings),
+            captions: Captions::new(CaptionSources { local, remote }, settings),
             authenticator: Authenticator::new(&config.auth),
             deep_checks: Semaphore::new(1),
             draining: AtomicBool::new(false),
@@ -96,7 +123,13 @@ impl App {
     /// Can captions be generated now?
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && matches!(self.engine.status(), EngineStatus::Ready(_))
+        !self.draining.load(Ordering::Relaxed) && self.captions.is_ready()
+    }
+
+    /// Does somebody else write anyway, so that the process is of use without a model of its own?
+    #[must_use]
+    pub fn can_do_without_local_model(&self) -> bool {
+        matches!(self.config.remote.provider, Some((RemoteRole::Primary, _)))
     }
 
     /// The state in one word, for the health summary.
@@ -104,6 +137,7 @@ impl App {
     pub fn state(&self) -> &'static str {
         match self.engine.status() {
             _ if self.draining.load(Ordering::Relaxed) => "draining",
+            _ if self.captions.is_ready() => "ready",
             EngineStatus::Loading => "loading",
             EngineStatus::Ready(_) => "ready",
             EngineStatus::Failed(_) => "failed",
@@ -112,23 +146,16 @@ impl App {
     }
 }
 
-/// Loads the graph, checks that it speaks of the tokenizer's vocabulary and that it runs: the first steps also cost
-/// more than later ones, so they had better not be a caller's.
+/// Loads the graph, which runs a few steps to find out its layout (the first ones cost more than later ones, so they had
+/// better not be a caller's), and checks that it speaks of the tokenizer's vocabulary.
 fn load_backend(settings: &OrtSettings, vocabulary: &Vocabulary) -> Result<Box<dyn Backend>, BackendError> {
-    let mut backend = OrtBackend::open(settings)?;
+    let backend = ort::open(settings)?;
     let (width, entries) = (backend.shape().vocabulary_entries, vocabulary.entries());
     if width != entries {
         let reason = format!("the graph has {width} entries, config.json {entries}");
         return Err(BackendError::new("the vocabulary", reason));
     }
-    let begin = vocabulary.special().begin;
-    backend.prefill(&[begin])?;
-    let logits = backend.decode(&[begin])?;
-    if !logits.iter().all(|logit| logit.is_finite()) {
-        return Err(BackendError::new("the first step", "the model computes no finite logits"));
-    }
-    backend.release(0);
-    Ok(Box::new(backend))
+    Ok(backend)
 }
 
 /// Shared by all handlers.

@@ -2,10 +2,17 @@
 
 mod candidate;
 mod compose;
+mod content;
+mod facts;
 mod generation;
+mod instructions;
 mod plan;
 mod prompt;
+mod proposal;
+mod remote_writer;
+mod rules;
 mod stored;
+mod writers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,13 +25,10 @@ use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorab
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 
-use self::generation::Generator;
-use crate::admission::Admission;
+pub use self::writers::{CaptionSources, LocalModel};
 use crate::cache::single_flight::SingleFlight;
 use crate::cache::{Entry, HotTier};
 use crate::clock;
-use crate::engine::EngineHandle;
-use crate::models::Model;
 
 /// How many leaders a request may lose before it gives up.
 const LEADERS_MAX: usize = 3;
@@ -140,28 +144,38 @@ pub struct Captions(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    model: Arc<Model>,
-    engine: EngineHandle,
-    admission: Admission,
+    sources: CaptionSources,
     hot: HotTier,
     flights: SingleFlight<CacheKey, Outcome>,
     settings: CaptionSettings,
 }
 
 impl Captions {
-    /// Captions by `model` on `engine`.
+    /// Captions by `sources`.
     #[must_use]
-    pub fn new(model: Arc<Model>, engine: EngineHandle, admission: Admission, settings: CaptionSettings) -> Self {
+    pub fn new(sources: CaptionSources, settings: CaptionSettings) -> Self {
         let hot = HotTier::new(settings.hot_entries_max);
         let flights = SingleFlight::new(settings.flights_max);
-        Self(Arc::new(Inner { model, engine, admission, hot, flights, settings }))
+        Self(Arc::new(Inner { sources, hot, flights, settings }))
+    }
+
+    /// The name of the model that should write.
+    #[must_use]
+    pub fn model_id(&self) -> &str {
+        self.0.sources.model_id()
+    }
+
+    /// Can captions be written now?
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.sources.is_ready()
     }
 
     /// The key under which the answer to `request` is kept.
     #[must_use]
     pub fn key_of(&self, request: &ValidRequest) -> CacheKey {
         let namespace = CacheNamespace {
-            model: self.0.model.id(),
+            model: self.0.sources.model_id(),
             policy_version: POLICY.version,
             epoch: self.0.settings.cache_epoch,
             tenant: None,
@@ -202,12 +216,13 @@ impl Captions {
         }
     }
 
-    /// One token through the engine, to see that it works.
+    /// One token through the engine, to see that it works. Where a provider writes while there is no engine, nothing is
+    /// sent: it would cost money.
     ///
     /// # Errors
     /// See [`CaptionError`].
     pub async fn canary(&self, deadline: Instant) -> Result<(), CaptionError> {
-        let generator = self.0.generator();
+        let Some(generator) = self.0.sources.writers().ready_local() else { return Ok(()) };
         let written = tokio::time::timeout_at(deadline.into(), generator.write_one_token(deadline));
         written.await.map_err(|_| CaptionError::DeadlineExceeded)?
     }
@@ -244,16 +259,17 @@ impl Captions {
 impl Inner {
     /// Generates one answer and keeps it when it may be kept.
     async fn lead(&self, request: &ValidRequest, key: CacheKey, asking: Asking) -> Outcome {
-        let generation = self.generator().generate(request, &key, asking.deadline).await?;
+        let (generation, author) = self.sources.writers().write(request, &key, asking.deadline).await?;
         let (queue_time, device_time) =
             (generation.cost.waited.unwrap_or_default(), generation.cost.device_time());
         let processing_time_ms = elapsed_ms(asking.started_at);
-        let response = compose::compose(request, &key, self.model.id(), generation, processing_time_ms);
+        let response = compose::compose(request, &key, author, generation, processing_time_ms);
         let entry = Entry {
             body: stored::without_metrics(&response).map_err(CaptionError::Internal)?,
             freshness: self.freshness_from_now(),
         };
-        let verdict = cacheability(&response, self.model.id(), POLICY.version, asking.cache_control.no_store);
+        let verdict =
+            cacheability(&response, self.sources.model_id(), POLICY.version, asking.cache_control.no_store);
         let not_stored = match verdict {
             Cacheability::Storable => {
                 self.hot.put(key, entry.clone());
@@ -262,10 +278,6 @@ impl Inner {
             Cacheability::NotStorable(reason) => Some(reason),
         };
         Ok(Generated { entry, metrics: response.performance_metrics, not_stored, queue_time, device_time })
-    }
-
-    fn generator(&self) -> Generator<'_> {
-        Generator { model: &self.model, engine: &self.engine, admission: &self.admission }
     }
 
     fn freshness_from_now(&self) -> FreshnessRecord {

@@ -4,6 +4,7 @@ mod auth;
 mod cache;
 mod engine;
 mod model;
+mod remote;
 mod server;
 mod telemetry;
 
@@ -17,6 +18,7 @@ pub use auth::AuthConfig;
 pub use cache::CacheConfig;
 pub use engine::EngineConfig;
 pub use model::ModelConfig;
+pub use remote::{RemoteConfig, RemoteRole};
 pub use server::ServerConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// The model and the library that runs it.
     pub model: ModelConfig,
+    /// A remote provider of captions.
+    pub remote: RemoteConfig,
     /// The log.
     pub telemetry: TelemetryConfig,
 }
@@ -71,6 +75,7 @@ impl Config {
             cache: section(source)?,
             engine: section(source)?,
             model: ModelConfig::read(source)?,
+            remote: RemoteConfig::read(source)?,
             telemetry: section(source)?,
         };
         config.server.check()?;

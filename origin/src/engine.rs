@@ -1,10 +1,9 @@
 //! The engine: many sequences on one device, joining and leaving between steps.
 //!
-//! It knows prompts, grammars and deadlines; it knows nothing of HTTP, caches or styles.
+//! It knows prompts, constraints and deadlines; it knows nothing of HTTP, caches or styles.
 
-pub mod detokenizer;
+pub mod constraint;
 mod engine_loop;
-pub mod grammar;
 pub mod sampler;
 pub mod scheduler;
 pub mod sequence;
@@ -56,6 +55,10 @@ pub struct EngineCounters {
     pub decoded_tokens: AtomicU64,
     /// Decode steps.
     pub decode_steps: AtomicU64,
+    /// Time spent on working out what may be written, in nanoseconds.
+    pub constraint_ns: AtomicU64,
+    /// Entries chosen under a constraint.
+    pub constraint_steps: AtomicU64,
 }
 
 /// Why a sequence was not taken in.
@@ -108,6 +111,14 @@ impl EngineHandle {
             }
         })?;
         Ok(handle)
+    }
+
+    /// A handle where there is no engine, and why.
+    #[must_use]
+    pub fn failed(reason: String) -> Self {
+        let (outbox, _) = mpsc::channel(1);
+        let (_, status) = watch::channel(EngineStatus::Failed(reason));
+        Self { outbox, status, counters: Arc::default() }
     }
 
     /// The present state.

@@ -43,7 +43,7 @@ impl From<CaptionError> for ApiError {
     fn from(error: CaptionError) -> Self {
         match error {
             CaptionError::NotReady { retry_after_s } => {
-                let detail = "the model is not loaded yet or the process is shutting down";
+                let detail = "captions cannot be written at the moment; try again later";
                 Problem::new(ProblemCode::NotReady, detail).retry_after(retry_after_s).into()
             }
             CaptionError::Overloaded { retry_after_s } => {

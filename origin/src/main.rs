@@ -1,35 +1,36 @@
-//! The origin's process: settings → log → app → serve → drain.
+//! The origin's process: arguments → settings → log → app → serve → drain.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
+use clap::Parser;
 use lede_origin::app::{App, AppState};
+use lede_origin::cli::{Arguments, Command};
 use lede_origin::config::Config;
 use lede_origin::engine::EngineStatus;
 use lede_origin::{observe, router, server};
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the log may not be set up; the operator needs the reason")]
-            {
-                eprintln!("lede-origin: {error}");
-            }
-            ExitCode::FAILURE
-        }
-    }
+    let outcome = match Arguments::parse().command {
+        None | Some(Command::Serve) => serve(),
+        Some(Command::Model { action }) => action.run().map_err(Into::into),
+    };
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    // The log may not be set up; the operator needs the reason.
+    let _ = writeln!(std::io::stderr(), "lede-origin: {error}");
+    ExitCode::FAILURE
 }
 
 #[tokio::main]
-async fn run() -> Result<(), Box<dyn Error>> {
+async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::from_environment()?;
     observe::tracing::init(&config.telemetry).map_err(|error| format!("LEDE_LOG: {error}"))?;
     let app = App::build(config)?;
     let listen = app.config.server.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| format!("LEDE_LISTEN: {listen}: {error}"))?;
-    tracing::info!(address = %listener.local_addr()?, model = app.model.id(), "listening; the model is being loaded");
+    tracing::info!(address = %listener.local_addr()?, model = app.captions.model_id(), "listening; the model is being loaded");
     let drain = async {
         server::told_to_stop().await;
         app.start_draining();
@@ -43,9 +44,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Resolves, with the reason, only if the model cannot be loaded.
+/// Resolves, with the reason, only if the model cannot be loaded and is needed.
 async fn loading_failed(app: &AppState) -> String {
     match app.engine.loaded().await {
+        EngineStatus::Failed(reason) if app.can_do_without_local_model() => {
+            tracing::error!(reason, "the local model cannot be loaded; the provider writes alone");
+        }
         EngineStatus::Failed(reason) => return reason,
         status => tracing::info!(?status, "the model is loaded"),
     }

@@ -5,17 +5,16 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lede_origin::backend::Backend;
 use lede_origin::backend::ort::{ExecutionProviderName, OrtBackend, OrtSettings};
-use lede_origin::engine::grammar::{CaptionGrammar, GrammarLimits};
+use lede_origin::engine::constraint::{CaptionRules, Constraint};
 use lede_origin::engine::sampler::Sampling;
 use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
 use lede_origin::engine::{EngineHandle, EngineLimits, EngineStatus};
-use lede_origin::models::Model;
+use lede_origin::models::{Dialect, MarkerDialect, Model};
 use lede_shared::api::Style;
 
 const ROWS_MAX: usize = 8;
@@ -40,15 +39,24 @@ fn backend(model: &Model) -> OrtBackend {
         intra_op_spinning: false,
         rows_max: ROWS_MAX,
         context_tokens_max: model.context_tokens_max(),
+        sizes: None,
     };
     OrtBackend::open(&settings).unwrap()
 }
 
+fn dialect(model: &Model) -> &MarkerDialect {
+    match model.dialect() {
+        Dialect::Markers(dialect) => dialect,
+        Dialect::Chat(_) => panic!("the embedded model is asked for in markers"),
+    }
+}
+
 fn prompt(model: &Model, text: &str) -> Vec<u32> {
-    let special = model.vocabulary().special();
-    let mut ids = vec![special.begin, model.style_id(Style::Casual).unwrap(), special.description];
-    ids.extend(model.encode(text).unwrap());
-    ids.push(special.caption);
+    let dialect = dialect(model);
+    let markers = &dialect.markers;
+    let mut ids = vec![markers.begin, markers.style(Style::Casual).unwrap(), markers.description];
+    ids.extend(dialect.encode(text).unwrap());
+    ids.push(markers.caption);
     ids
 }
 
@@ -133,7 +141,7 @@ fn a_released_row_is_taken_by_the_last_one_without_a_trace() {
 fn what_does_not_fit_is_refused_and_leaves_the_others_alone() {
     let model = model();
     let mut backend = backend(&model);
-    let begin = model.vocabulary().special().begin;
+    let begin = dialect(&model).markers.begin;
     assert!(backend.prefill(&[]).is_err());
     assert!(backend.prefill(&vec![begin; model.context_tokens_max()]).is_err());
     for _ in 0..ROWS_MAX {
@@ -154,11 +162,17 @@ async fn engine(model: &Model) -> EngineHandle {
 }
 
 fn request(model: &Model, text: &str, seed: u8) -> SequenceRequest {
-    let limits =
-        GrammarLimits { hashtag_count: 3, caption_pieces_max: 40, hashtag_pieces_max: 8, hashtags_begun_max: 8 };
+    let rules = CaptionRules {
+        sources: vec![text.to_owned()],
+        hashtag_count: 3,
+        caption_utf16_max: 200,
+        caption_pieces_max: 40,
+        completion_pieces_max: 160,
+        ..CaptionRules::default()
+    };
     SequenceRequest {
         prompt_ids: prompt(model, text).into(),
-        grammar: CaptionGrammar::new(Arc::clone(model.vocabulary()), limits),
+        constraint: Constraint::new(model.constraints().prepare(rules).unwrap()),
         sampling: Sampling::Nucleus { temperature: 0.8, top_p: 0.95 },
         stream_seed: [seed; 32],
         completion_tokens_max: 160,

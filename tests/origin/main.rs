@@ -4,4 +4,7 @@
 mod bad_input;
 mod captions;
 mod lifecycle;
+mod models;
+mod pull;
+mod remote;
 mod signature;

@@ -6,11 +6,17 @@
 
 pub mod bad_input;
 mod edge;
+mod hub;
+mod model_store;
 mod origin;
 mod process;
+mod provider;
 
 pub use edge::Edge;
+pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
+pub use model_store::{ModelStore, Outcome, model_files, model_fixture};
 pub use origin::{Origin, OriginSettings, free_port};
+pub use provider::{Provider, Reply};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,7 +59,10 @@ pub fn repository_root() -> PathBuf {
 /// A client that never waits for ever and reuses no connection between tests.
 #[must_use]
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build().expect("a plain client can be built")
+    // Reqwest wants a provider of cryptography also where no TLS is spoken; one that is there already will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().tls_certs_only([]);
+    builder.build().expect("a plain client can be built")
 }
 
 /// A POST of `body` with the suite's key.

@@ -50,12 +50,17 @@ impl Origin {
         let mut command = Command::new(path_from_environment("LEDE_ORIGIN_BIN"));
         command
             .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
+            .env_remove("LEDE_MODEL")
             .env("LEDE_MODEL_DIR", path_from_environment("LEDE_MODEL_DIR"))
             .env("LEDE_ORT_LIBRARY", path_from_environment("LEDE_ORT_LIBRARY"))
             .env("LEDE_API_KEY_HASHES", api_key_hashes())
             .env("LEDE_EDGE_SIGNING_KEYS", SIGNING_KEY)
             .env("LEDE_LOG_FORMAT", "json")
             .envs(settings.iter().copied());
+        // A model of the store takes the place of the suite's folder.
+        if settings.iter().any(|(name, _)| *name == "LEDE_MODEL") {
+            command.env_remove("LEDE_MODEL_DIR");
+        }
         Self { process: Process::start(command, false), url: format!("http://127.0.0.1:{port}"), port }
     }
 

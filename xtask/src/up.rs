@@ -6,6 +6,7 @@ pub(crate) mod running;
 pub(crate) mod secrets;
 pub(crate) mod signals;
 
+use std::env;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -63,10 +64,13 @@ fn origin_command(
     origin
         .current_dir(&workspace.root)
         .env("LEDE_LISTEN", format!("127.0.0.1:{}", options.port_origin))
-        .env("LEDE_MODEL_DIR", workspace.model())
         .env("LEDE_ORT_LIBRARY", library)
         .env("LEDE_API_KEY_HASHES", secrets.api_key_hashes())
         .env("LEDE_EDGE_SIGNING_KEYS", secrets.signing_key());
+    // Whoever names a model of the store wants that one.
+    if env::var_os("LEDE_MODEL").is_none() {
+        origin.env("LEDE_MODEL_DIR", workspace.model());
+    }
     origin
 }
 

@@ -8,6 +8,7 @@ use lede_shared::policy::{POLICY, utf16_len};
 
 use super::candidate::Candidate;
 use super::generation::{Cost, Generation};
+use super::writers::Author;
 
 /// Characters of the key that stand in an answer's id.
 const ID_HEX_DIGITS: usize = 24;
@@ -16,11 +17,11 @@ const ID_HEX_DIGITS: usize = 24;
 pub(super) fn compose(
     request: &ValidRequest,
     key: &CacheKey,
-    model_id: &str,
+    author: Author,
     generation: Generation,
     processing_time_ms: f64,
 ) -> CaptionResponse {
-    let warnings = warnings(request, &generation);
+    let warnings = warnings(request, &author, &generation);
     let cost = generation.cost;
     let variants: Vec<Variant> = generation.variants.into_iter().map(variant).collect();
     let first = variants.first();
@@ -33,7 +34,7 @@ pub(super) fn compose(
         variants,
         policy_version: POLICY.version.to_owned(),
         warnings,
-        model: model_id.to_owned(),
+        model: author.model,
         usage: Usage {
             prompt_tokens: count(cost.prompt_tokens),
             completion_tokens: count(cost.completion_tokens),
@@ -74,7 +75,7 @@ fn count(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 
-fn warnings(request: &ValidRequest, generation: &Generation) -> Vec<Warning> {
+fn warnings(request: &ValidRequest, author: &Author, generation: &Generation) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |applies: bool, code, detail: String| {
         if applies {
@@ -101,6 +102,31 @@ fn warnings(request: &ValidRequest, generation: &Generation) -> Vec<Warning> {
         generation.variants.iter().any(|candidate| candidate.caption_was_cut),
         WarningCode::CaptionTruncated,
         "a caption was cut after its last whole word".to_owned(),
+    );
+    warn(
+        author.is_embedded && request.language().primary() != "en",
+        WarningCode::LanguageNotSupported,
+        "the model writes English only".to_owned(),
+    );
+    warn(
+        author.is_embedded && request.brand_voice().is_some(),
+        WarningCode::BrandVoiceNotFollowed,
+        "the model knows the styles and no other voice".to_owned(),
+    );
+    warn(
+        generation.variants.iter().any(|candidate| candidate.length_forced),
+        WarningCode::LengthForced,
+        "the model left out something that has to stand in the caption; it was put at its end".to_owned(),
+    );
+    warn(
+        generation.variants.iter().any(|candidate| candidate.facts_are_missing),
+        WarningCode::FactsOmitted,
+        "numbers, dates or codes of content_description are not in the caption".to_owned(),
+    );
+    warn(
+        author.is_fallback,
+        WarningCode::AnsweredByFallback,
+        "another model than the configured one answered, since that one could not".to_owned(),
     );
     warnings
 }

@@ -1,16 +1,18 @@
-//! The leader's work: prompt → sequences → candidates → the best for each variant.
+//! The leader's work: prompt → sequences → candidates → the variants.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::CacheKey;
 
 use super::CaptionError;
-use super::candidate::{Candidate, Verdict};
+use super::candidate::{self, Candidate, Judge};
 use super::plan::{Plan, ROUNDS_MAX};
 use super::prompt::{self, Prompt};
+use super::rules::Demands;
 use crate::admission::Admission;
-use crate::engine::grammar::{CaptionGrammar, GrammarLimits};
+use crate::engine::constraint::{CaptionRules, Constraint, ConstraintError, PreparedConstraint};
 use crate::engine::sampler::{Sampling, StreamSeed};
 use crate::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
 use crate::engine::{EngineHandle, EngineStatus, PendingSequence, SubmitError};
@@ -47,6 +49,14 @@ pub(super) struct Cost {
     pub(super) ran: Option<(Instant, Instant)>,
 }
 
+/// What the sequences of one request share.
+struct Shared {
+    plan: Plan,
+    prompt: Prompt,
+    constraint: Arc<PreparedConstraint>,
+    deadline: Instant,
+}
+
 impl Generator<'_> {
     /// Generates all variants of `request`.
     pub(super) async fn generate(
@@ -56,40 +66,64 @@ impl Generator<'_> {
         deadline: Instant,
     ) -> Result<Generation, CaptionError> {
         self.check_ready()?;
-        let plan = Plan::new(request, key, self.model.context_tokens_max());
-        let prompt =
-            prompt::write(self.model, request, plan.completion_tokens_reserved).map_err(CaptionError::Internal)?;
+        let plan = Plan::new(request, key, self.model);
         let variants = usize::from(request.variants());
         let _permit = self
             .admission
             .enter(variants * plan.candidates)
             .map_err(|refused| CaptionError::Overloaded { retry_after_s: refused.retry_after_s })?;
-        let mut chosen: Vec<Option<Candidate>> = vec![None; variants];
+        let prompt =
+            prompt::write(self.model, request, plan.completion_tokens_reserved).map_err(CaptionError::Internal)?;
+        let mut demands = Demands::of(request);
+        demands.rules.caption_pieces_max = plan.caption_tokens_max;
+        demands.rules.completion_pieces_max = prompt.completion_tokens_max;
+        let constraint = self.model.constraints().prepare(demands.rules.clone()).map_err(not_prepared)?;
+        let shared = Shared { plan, prompt, constraint, deadline };
+        let judge = Judge::new(&demands, request.content_description());
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut chosen = Vec::new();
         let mut cost = Cost::default();
-        for round in 0..ROUNDS_MAX {
-            let wanting: Vec<usize> =
-                (0..variants).filter(|variant| !is_good(chosen[*variant].as_ref())).collect();
-            if wanting.is_empty() {
+        for _ in 0..ROUNDS_MAX {
+            let wanting = variants - candidate::good_count(&candidates, &chosen);
+            if wanting == 0 {
                 break;
             }
-            let written = self.write_round(&plan, &prompt, &wanting, (round, deadline)).await?;
-            for (variant, finished) in &written {
-                cost.add(&prompt, finished);
-                let candidate = Candidate::judge(finished, plan.limits.hashtag_count);
-                consider(&mut chosen, *variant, candidate);
+            let began = Instant::now();
+            match self.write_round(&shared, candidates.len(), wanting * plan.candidates).await {
+                Ok(written) => {
+                    written.iter().for_each(|finished| cost.add(&shared.prompt, finished));
+                    candidates.extend(written.iter().map(|finished| judge.judge(finished)));
+                }
+                // What is there already will do.
+                Err(_) if chosen.len() == variants => break,
+                Err(error) => return Err(error),
+            }
+            chosen = candidate::choose(&candidates, variants, plan.first_is_greedy.then_some(0));
+            let is_late = Instant::now() + began.elapsed() > deadline;
+            if is_late && chosen.len() == variants {
+                break;
             }
         }
-        let variants: Option<Vec<Candidate>> = chosen.into_iter().collect();
-        let variants = variants.ok_or(CaptionError::GenerationFailed)?;
-        Ok(Generation { variants, description_was_cut: prompt.description_was_cut, cost })
+        if chosen.len() < variants {
+            return Err(CaptionError::GenerationFailed);
+        }
+        let variants = chosen.into_iter().map(|index| candidates[index].clone()).collect();
+        Ok(Generation { variants, description_was_cut: shared.prompt.description_was_cut, cost })
     }
 
     /// The shortest generation there is.
     pub(super) async fn write_one_token(&self, deadline: Instant) -> Result<(), CaptionError> {
-        let special = self.model.vocabulary().special();
+        let rules = CaptionRules {
+            caption_utf16_max: 1,
+            caption_pieces_max: 1,
+            completion_pieces_max: 1,
+            ..CaptionRules::default()
+        };
+        let constraint = self.model.constraints().prepare(rules).map_err(not_prepared)?;
         let sequence = self.engine.submit(SequenceRequest {
-            prompt_ids: [special.begin].into(),
-            grammar: CaptionGrammar::new(self.model.vocabulary().clone(), GrammarLimits::default()),
+            // Any entry will do.
+            prompt_ids: [0].into(),
+            constraint: Constraint::new(constraint),
             sampling: Sampling::Greedy,
             stream_seed: StreamSeed::default(),
             completion_tokens_max: 1,
@@ -99,40 +133,36 @@ impl Generator<'_> {
         outcome.map(|_| ()).map_err(not_finished)
     }
 
-    fn check_ready(&self) -> Result<(), CaptionError> {
+    pub(super) fn check_ready(&self) -> Result<(), CaptionError> {
         match self.engine.status() {
             EngineStatus::Ready(_) => Ok(()),
-            _ => Err(CaptionError::NotReady { retry_after_s: RETRY_AFTER_LOADING_S }),
+            _ => Err(not_ready()),
         }
     }
 
-    /// All candidates of one round, side by side on the device; in the order of variants and candidates.
+    /// `count` candidates, numbered from `first`, side by side on the device.
     async fn write_round(
         &self,
-        plan: &Plan,
-        prompt: &Prompt,
-        wanting: &[usize],
-        (round, deadline): (usize, Instant),
-    ) -> Result<Vec<(usize, FinishedSequence)>, CaptionError> {
-        let mut pending: Vec<(usize, PendingSequence)> = Vec::new();
-        for variant in wanting {
-            for index in 0..plan.candidates {
-                let candidate = round * plan.candidates + index;
-                let sequence = self.engine.submit(SequenceRequest {
-                    prompt_ids: prompt.ids.clone(),
-                    grammar: CaptionGrammar::new(self.model.vocabulary().clone(), plan.limits),
-                    sampling: plan.sampling(*variant, candidate),
-                    stream_seed: plan.stream_seed(*variant, candidate),
-                    completion_tokens_max: prompt.completion_tokens_max,
-                    deadline,
-                });
-                pending.push((*variant, sequence.map_err(not_submitted)?));
-            }
+        shared: &Shared,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<FinishedSequence>, CaptionError> {
+        let mut pending: Vec<PendingSequence> = Vec::with_capacity(count);
+        for candidate in first..first + count {
+            let sequence = self.engine.submit(SequenceRequest {
+                prompt_ids: Arc::clone(&shared.prompt.ids),
+                constraint: Constraint::new(Arc::clone(&shared.constraint)),
+                sampling: shared.plan.sampling(candidate),
+                stream_seed: shared.plan.stream_seed(candidate),
+                completion_tokens_max: shared.prompt.completion_tokens_max,
+                deadline: shared.deadline,
+            });
+            pending.push(sequence.map_err(not_submitted)?);
         }
-        let mut written = Vec::with_capacity(pending.len());
-        for (variant, sequence) in pending {
+        let mut written = Vec::with_capacity(count);
+        for sequence in pending {
             let outcome = sequence.await.map_err(|_| engine_stopped())?;
-            written.push((variant, outcome.map_err(not_finished)?));
+            written.push(outcome.map_err(not_finished)?);
         }
         Ok(written)
     }
@@ -154,28 +184,19 @@ impl Cost {
     }
 }
 
-fn is_good(candidate: Option<&Candidate>) -> bool {
-    candidate.is_some_and(|candidate| candidate.verdict == Verdict::Good)
-}
-
-/// Takes `candidate` for `variant` when it is better than what is there. A caption that another variant already has
-/// counts as poor: variants are there to be different.
-fn consider(chosen: &mut [Option<Candidate>], variant: usize, mut candidate: Candidate) {
-    let others = chosen.iter().enumerate().filter(|(other, _)| *other != variant);
-    let is_taken = others.filter_map(|(_, other)| other.as_ref()).any(|other| other.caption == candidate.caption);
-    if is_taken {
-        candidate.verdict = candidate.verdict.min(Verdict::Poor);
-    }
-    let is_better = chosen[variant].as_ref().is_none_or(|present| candidate.cmp(present).is_gt());
-    if candidate.verdict > Verdict::Unusable && is_better {
-        chosen[variant] = Some(candidate);
-    }
+/// There is no model, or not yet.
+pub(super) fn not_ready() -> CaptionError {
+    CaptionError::NotReady { retry_after_s: RETRY_AFTER_LOADING_S }
 }
 
 /// The engine's thread has ended with the sequence in its hands.
 fn engine_stopped() -> CaptionError {
     tracing::error!("the engine stopped while it was generating");
     CaptionError::NotReady { retry_after_s: RETRY_AFTER_LOADING_S }
+}
+
+fn not_prepared(error: ConstraintError) -> CaptionError {
+    CaptionError::Internal(error.to_string())
 }
 
 fn not_submitted(error: SubmitError) -> CaptionError {
@@ -188,6 +209,8 @@ fn not_submitted(error: SubmitError) -> CaptionError {
 fn not_finished(error: SequenceError) -> CaptionError {
     match error {
         SequenceError::DeadlineExceeded => CaptionError::DeadlineExceeded,
-        SequenceError::BackendFailed | SequenceError::NothingToChoose => CaptionError::Internal(error.to_string()),
+        SequenceError::BackendFailed | SequenceError::NothingToChoose | SequenceError::ConstraintFailed => {
+            CaptionError::Internal(error.to_string())
+        }
     }
 }

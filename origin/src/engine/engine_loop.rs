@@ -71,7 +71,7 @@ impl EngineLoop<'_> {
             self.counters.prefilled_tokens.fetch_add(sequence.prompt_ids.len() as u64, Ordering::Relaxed);
             match self.backend.prefill(&sequence.prompt_ids) {
                 Ok(logits) => {
-                    sequence.choose(logits);
+                    sequence.choose(logits, self.counters);
                     self.scheduler.started(sequence);
                 }
                 Err(error) => {
@@ -98,7 +98,7 @@ impl EngineLoop<'_> {
         };
         let rows = self.scheduler.running_mut().iter_mut().zip(logits.chunks_exact(width));
         for (sequence, row) in rows {
-            sequence.choose(row);
+            sequence.choose(row, self.counters);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use toktrie::SimpleVob;
 
 /// Most candidates that nucleus sampling looks at.
 const CANDIDATES_MAX: usize = 256;
@@ -51,11 +52,11 @@ impl Sampler {
         Self { sampling, stream: ChaCha8Rng::from_seed(seed), candidates: Vec::new() }
     }
 
-    /// Chooses among the entries that `permits` lets through. `None` when there is none with a finite logit.
-    pub fn sample(&mut self, logits: &[f32], permits: impl Fn(u32) -> bool) -> Option<Sampled> {
+    /// Chooses among the entries of `permitted`. `None` when there is none with a finite logit.
+    pub fn sample(&mut self, logits: &[f32], permitted: &SimpleVob) -> Option<Sampled> {
         self.candidates.clear();
-        let permitted = (0u32..).zip(logits).filter(|(id, logit)| logit.is_finite() && permits(*id));
-        self.candidates.extend(permitted.map(|(id, logit)| (*logit, id)));
+        let with_logit = permitted.iter().filter_map(|id| Some((*logits.get(id as usize)?, id)));
+        self.candidates.extend(with_logit.filter(|(logit, _)| logit.is_finite()));
         let likeliest =
             self.candidates.iter().copied().reduce(|best, next| if next.0 > best.0 { next } else { best })?;
         let log_total = log_sum_exp(&self.candidates, likeliest.0);
@@ -109,12 +110,18 @@ fn log_sum_exp(candidates: &[(f32, u32)], max: f32) -> f32 {
 mod tests {
     use super::*;
 
+    fn all_but(entries: usize, forbidden: &[u32]) -> SimpleVob {
+        let mut mask = SimpleVob::alloc_ones(entries);
+        forbidden.iter().for_each(|id| mask.disallow_token(*id));
+        mask
+    }
+
     const NUCLEUS: Sampling = Sampling::Nucleus { temperature: 0.8, top_p: 0.95 };
 
     fn draws(seed: u8, count: usize) -> Vec<u32> {
         let logits: Vec<f32> = (0..1_000).map(|id| ((id * 37) % 101) as f32 / 20.0).collect();
         let mut sampler = Sampler::new(NUCLEUS, [seed; 32]);
-        (0..count).map(|_| sampler.sample(&logits, |_| true).unwrap().id).collect()
+        (0..count).map(|_| sampler.sample(&logits, &all_but(1_000, &[])).unwrap().id).collect()
     }
 
     #[test]
@@ -127,8 +134,8 @@ mod tests {
     fn what_is_not_permitted_is_never_chosen_even_if_likeliest() {
         let logits = [9.0, 1.0, f32::NAN, 0.5];
         let mut greedy = Sampler::new(Sampling::Greedy, [0; 32]);
-        assert_eq!(greedy.sample(&logits, |id| id != 0).unwrap().id, 1);
-        assert_eq!(greedy.sample(&logits, |id| id == 2), None);
+        assert_eq!(greedy.sample(&logits, &all_but(4, &[0])).unwrap().id, 1);
+        assert_eq!(greedy.sample(&logits, &all_but(4, &[0, 1, 3])), None);
     }
 
     #[test]
@@ -136,7 +143,7 @@ mod tests {
         let logits = [10.0, 0.0, 0.0];
         let mut sampler = Sampler::new(Sampling::Nucleus { temperature: 1.0, top_p: 0.9 }, [3; 32]);
         for _ in 0..100 {
-            assert_eq!(sampler.sample(&logits, |_| true).unwrap().id, 0);
+            assert_eq!(sampler.sample(&logits, &all_but(3, &[])).unwrap().id, 0);
         }
     }
 
@@ -146,7 +153,7 @@ mod tests {
         let mut sampler = Sampler::new(Sampling::Nucleus { temperature: 1.0, top_p: 1.0 }, [4; 32]);
         let mut counts = [0u32; 3];
         for _ in 0..4_000 {
-            counts[sampler.sample(&logits, |_| true).unwrap().id as usize] += 1;
+            counts[sampler.sample(&logits, &all_but(3, &[])).unwrap().id as usize] += 1;
         }
         // Expected 2,000, 1,000 and 1,000; the standard deviations are about 32 and 27.
         assert!(counts[0].abs_diff(2_000) < 160 && counts[1].abs_diff(1_000) < 140, "{counts:?}");
@@ -155,7 +162,7 @@ mod tests {
     #[test]
     fn a_log_probability_is_taken_among_what_is_allowed_before_temperature() {
         let mut greedy = Sampler::new(Sampling::Greedy, [0; 32]);
-        let sampled = greedy.sample(&[5.0, 1.0, 1.0], |id| id != 0).unwrap();
+        let sampled = greedy.sample(&[5.0, 1.0, 1.0], &all_but(3, &[0])).unwrap();
         assert!((sampled.log_probability - 0.5f32.ln()).abs() < 1e-6);
     }
 }

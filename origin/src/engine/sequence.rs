@@ -1,11 +1,13 @@
 //! One answer being written: its limits, its reply channel, what it has written so far.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::grammar::{CaptionGrammar, WrittenCaption};
+use super::EngineCounters;
+use super::constraint::{Constraint, ConstraintError, WrittenCaption};
 use super::sampler::{Sampler, Sampling, StreamSeed};
 
 /// What to write and within which limits.
@@ -14,7 +16,7 @@ pub struct SequenceRequest {
     /// The prompt. Shared by the variants and candidates of one request.
     pub prompt_ids: Arc<[u32]>,
     /// What may be written.
-    pub grammar: CaptionGrammar,
+    pub constraint: Constraint,
     /// How to choose.
     pub sampling: Sampling,
     /// Where the random stream starts.
@@ -52,6 +54,9 @@ pub enum SequenceError {
     /// Nothing that was allowed had a finite logit.
     #[error("no entry could be chosen")]
     NothingToChoose,
+    /// What may be written could not be worked out.
+    #[error("the constraint failed")]
+    ConstraintFailed,
 }
 
 /// Where the outcome goes. A closed channel means that nobody wants it.
@@ -61,7 +66,7 @@ pub(super) type Reply = oneshot::Sender<Result<FinishedSequence, SequenceError>>
 #[derive(Debug)]
 pub(super) struct Sequence {
     pub(super) prompt_ids: Arc<[u32]>,
-    grammar: CaptionGrammar,
+    constraint: Constraint,
     sampler: Sampler,
     completion_ids: Vec<u32>,
     completion_tokens_max: usize,
@@ -78,7 +83,7 @@ impl Sequence {
     pub(super) fn new(request: SequenceRequest, submitted_at: Instant, reply: Reply) -> Self {
         Self {
             prompt_ids: request.prompt_ids,
-            grammar: request.grammar,
+            constraint: request.constraint,
             sampler: Sampler::new(request.sampling, request.stream_seed),
             completion_ids: Vec::new(),
             completion_tokens_max: request.completion_tokens_max,
@@ -102,7 +107,7 @@ impl Sequence {
 
     pub(super) fn is_finished(&self) -> bool {
         let is_full = self.completion_ids.len() >= self.completion_tokens_max;
-        is_full || self.grammar.has_ended() || self.failure.is_some()
+        is_full || self.constraint.has_ended() || self.failure.is_some()
     }
 
     /// The entry that the device reads next.
@@ -111,17 +116,39 @@ impl Sequence {
     }
 
     /// Chooses the next entry; a sequence for which there is none is finished, with a failure.
-    pub(super) fn choose(&mut self, logits: &[f32]) {
-        let allowed = self.grammar.allowed();
-        let vocabulary = self.grammar.vocabulary();
-        match self.sampler.sample(logits, |id| allowed.permits(vocabulary, id)) {
-            Some(sampled) => {
-                self.log_probability_sum += f64::from(sampled.log_probability);
-                self.completion_ids.push(sampled.id);
-                self.grammar.accept(sampled.id);
+    pub(super) fn choose(&mut self, logits: &[f32], counters: &EngineCounters) {
+        self.failure = match self.try_choose(logits, counters) {
+            Ok(true) => None,
+            Ok(false) => Some(SequenceError::NothingToChoose),
+            Err(error) => {
+                tracing::error!(%error, "the constraint failed");
+                Some(SequenceError::ConstraintFailed)
             }
-            None => self.failure = Some(SequenceError::NothingToChoose),
+        };
+    }
+
+    fn try_choose(&mut self, logits: &[f32], counters: &EngineCounters) -> Result<bool, ConstraintError> {
+        let begun_at = Instant::now();
+        self.constraint.work_out()?;
+        let held_back = self.constraint.held_back();
+        if !held_back.is_empty() {
+            let would_leave = likeliest(logits, held_back.iter().copied());
+            if would_leave > likeliest(logits, self.constraint.permitted().iter())
+                && self.constraint.refuse_leave()?
+            {
+                self.constraint.work_out()?;
+            }
         }
+        let worked_out_in = begun_at.elapsed();
+        let Some(sampled) = self.sampler.sample(logits, self.constraint.permitted()) else { return Ok(false) };
+        let sampled_at = Instant::now();
+        self.log_probability_sum += f64::from(sampled.log_probability);
+        self.completion_ids.push(sampled.id);
+        self.constraint.accept(sampled.id)?;
+        let spent = worked_out_in + sampled_at.elapsed();
+        counters.constraint_ns.fetch_add(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        counters.constraint_steps.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
     }
 
     /// Tells the outcome. That nobody listens any more is no fault.
@@ -131,7 +158,7 @@ impl Sequence {
         }
         let finished = FinishedSequence {
             log_probability_mean: (self.log_probability_sum / self.completion_ids.len().max(1) as f64) as f32,
-            written: self.grammar.into_written(),
+            written: self.constraint.into_written(),
             completion_ids: self.completion_ids,
             ran: (self.started_at, now),
             waited: self.started_at.duration_since(self.submitted_at),
@@ -142,4 +169,9 @@ impl Sequence {
     pub(super) fn fail(self, error: SequenceError) {
         let _ = self.reply.send(Err(error));
     }
+}
+
+/// The largest logit among `ids`.
+fn likeliest(logits: &[f32], ids: impl Iterator<Item = u32>) -> f32 {
+    ids.filter_map(|id| logits.get(id as usize).copied()).fold(f32::NEG_INFINITY, f32::max)
 }

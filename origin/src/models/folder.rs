@@ -1,17 +1,18 @@
 //! A model folder whose parts have been checked against one another.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lede_shared::api::Style;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::manifest::{Manifest, PROMPT_FORMAT};
+use super::chat::{ChatModel, ChatSettings};
+use super::manifest::Manifest;
+use super::nano::{self, Markers};
 use super::tokenizer::TextTokenizer;
-use crate::engine::vocabulary::{SpecialIds, Vocabulary};
+use crate::engine::constraint::{ConstraintFactory, Markup};
+use crate::engine::vocabulary::Vocabulary;
 
 /// A part of a model folder is missing, broken or does not fit the others. One line, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -41,16 +42,57 @@ pub struct Model {
     context_tokens_max: usize,
     graph_file: PathBuf,
     vocabulary: Arc<Vocabulary>,
-    styles: HashMap<Style, u32>,
+    constraints: ConstraintFactory,
+    dialect: Dialect,
+}
+
+/// How a model is spoken to.
+#[derive(Clone, Debug)]
+pub enum Dialect {
+    /// In markers of its own: the embedded model (`lede.json`).
+    Markers(Arc<MarkerDialect>),
+    /// In messages, through its chat template: any other model.
+    Chat(Arc<ChatModel>),
+}
+
+/// The embedded model's markers and tokenizer.
+#[derive(Debug)]
+pub struct MarkerDialect {
+    /// The structuring entries.
+    pub markers: Markers,
     tokenizer: TextTokenizer,
 }
 
+impl MarkerDialect {
+    /// Encodes text as text: markers in it are letters. It gets a blank before it, as every text has in training.
+    ///
+    /// # Errors
+    /// When the tokenizer is faulty; for the log.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
+        self.tokenizer.encode(&format!(" {text}"))
+    }
+}
+
 impl Model {
-    /// Opens `folder`.
+    /// Opens `folder`; one without a `lede.json` as a chat model.
     ///
     /// # Errors
     /// Names the file at fault and what is wrong with it.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        Self::open_with(folder, &ChatSettings::default())
+    }
+
+    /// Opens `folder`, with settings for a chat model.
+    ///
+    /// # Errors
+    /// Names the file at fault and what is wrong with it.
+    pub fn open_with(folder: &Path, settings: &ChatSettings) -> Result<Self, ModelError> {
+        let has = |file: &str| folder.join(file).exists();
+        let is_chat = !has("lede.json") && (has("tokenizer.json") || has("config.json"));
+        if is_chat { Self::open_chat(folder, settings) } else { Self::open_embedded(folder) }
+    }
+
+    fn open_embedded(folder: &Path) -> Result<Self, ModelError> {
         let manifest_path = folder.join("lede.json");
         let manifest: Manifest = read_json(&manifest_path)?;
         let config: ArchitectureConfig = read_json(&folder.join("config.json"))?;
@@ -58,23 +100,36 @@ impl Model {
         if !graph_file.is_file() {
             return Err(ModelError::new(&graph_file, "there is no such file"));
         }
-        let fault = |reason: String| ModelError::new(&manifest_path, reason);
-        if manifest.prompt_format != PROMPT_FORMAT {
-            return Err(fault(format!("prompt_format must be {PROMPT_FORMAT}")));
-        }
         if manifest.context_tokens_max > config.max_position_embeddings {
-            return Err(fault("context_tokens_max is above the model's max_position_embeddings".to_owned()));
+            let reason = "context_tokens_max is above the model's max_position_embeddings";
+            return Err(ModelError::new(&manifest_path, reason));
         }
         let tokenizer = TextTokenizer::open(&folder.join("tokenizer.json"))?;
-        let id_of = |entry: &str| {
-            let id = tokenizer.id_of(entry);
-            id.ok_or_else(|| fault(format!("the tokenizer has no entry {entry:?}")))
-        };
-        let special = special_ids(&manifest, id_of)?;
-        let styles = style_ids(&manifest, id_of)?;
-        let vocabulary = Arc::new(Vocabulary::new(tokenizer.pieces(config.vocab_size), special));
+        let markers = Markers::find(&manifest, &manifest_path, &tokenizer)?;
+        let lexicon = nano::open_lexicon(folder)?;
+        let vocabulary = Arc::new(Vocabulary::new(tokenizer.pieces(config.vocab_size)));
+        let markup = Markup::Tags { tag: markers.tag, end: markers.end };
+        let constraints = ConstraintFactory::new(Arc::clone(&vocabulary), &markup, Some(lexicon))
+            .map_err(|error| ModelError::new(&folder.join("tokenizer.json"), error))?;
+        let dialect = Dialect::Markers(Arc::new(MarkerDialect { markers, tokenizer }));
         let (id, context_tokens_max) = (manifest.id, manifest.context_tokens_max);
-        Ok(Self { id, context_tokens_max, graph_file, vocabulary, styles, tokenizer })
+        Ok(Self { id, context_tokens_max, graph_file, vocabulary, constraints, dialect })
+    }
+
+    fn open_chat(folder: &Path, settings: &ChatSettings) -> Result<Self, ModelError> {
+        let chat = ChatModel::open(folder, settings)?;
+        let vocabulary = Arc::new(Vocabulary::new(chat.pieces()));
+        let markup = Markup::Json { ends: chat.end_ids().to_vec() };
+        let constraints = ConstraintFactory::new(Arc::clone(&vocabulary), &markup, None)
+            .map_err(|error| ModelError::new(&folder.join("tokenizer.json"), error))?;
+        Ok(Self {
+            id: chat.id().to_owned(),
+            context_tokens_max: chat.context_tokens_max(),
+            graph_file: chat.graph_file().to_owned(),
+            vocabulary,
+            constraints,
+            dialect: Dialect::Chat(Arc::new(chat)),
+        })
     }
 
     /// The model's id.
@@ -101,10 +156,25 @@ impl Model {
         &self.vocabulary
     }
 
-    /// The entry that asks for `style`. Opening has checked that every style has one.
+    /// Makes the constraints under which it writes.
     #[must_use]
-    pub fn style_id(&self, style: Style) -> Option<u32> {
-        self.styles.get(&style).copied()
+    pub const fn constraints(&self) -> &ConstraintFactory {
+        &self.constraints
+    }
+
+    /// How it is spoken to.
+    #[must_use]
+    pub const fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
+    /// The chat model that it is, if it is one.
+    #[must_use]
+    pub fn chat(&self) -> Option<&ChatModel> {
+        match &self.dialect {
+            Dialect::Chat(chat) => Some(chat),
+            Dialect::Markers(_) => None,
+        }
     }
 
     /// Encodes text as text: markers in it are letters.
@@ -112,35 +182,14 @@ impl Model {
     /// # Errors
     /// When the tokenizer is faulty; for the log.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
-        self.tokenizer.encode(text)
+        match &self.dialect {
+            Dialect::Markers(dialect) => dialect.tokenizer.encode(text),
+            Dialect::Chat(chat) => chat.encode(text),
+        }
     }
 }
 
-fn special_ids(
-    manifest: &Manifest,
-    id_of: impl Fn(&str) -> Result<u32, ModelError>,
-) -> Result<SpecialIds, ModelError> {
-    Ok(SpecialIds {
-        begin: id_of(&manifest.special.begin)?,
-        description: id_of(&manifest.special.description)?,
-        caption: id_of(&manifest.special.caption)?,
-        tag: id_of(&manifest.special.tag)?,
-        end: id_of(&manifest.special.end)?,
-    })
-}
-
-fn style_ids(
-    manifest: &Manifest,
-    id_of: impl Fn(&str) -> Result<u32, ModelError>,
-) -> Result<HashMap<Style, u32>, ModelError> {
-    let style_id = |style: &Style| {
-        let entry = manifest.styles.get(style).map_or("", String::as_str);
-        id_of(entry).map(|id| (*style, id))
-    };
-    Style::ALL.iter().map(style_id).collect()
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     let bytes = std::fs::read(path).map_err(|error| ModelError::new(path, error))?;
     serde_json::from_slice(&bytes).map_err(|error| ModelError::new(path, error))
 }

@@ -62,7 +62,7 @@ impl TextTokenizer {
 
 /// The inverse of GPT-2's table, which gives each byte a visible character: printable Latin-1 stands for itself,
 /// the other 68 bytes for U+0100 onwards, in order.
-fn byte_of_character() -> HashMap<char, u8> {
+pub(super) fn byte_of_character() -> HashMap<char, u8> {
     let stands_for_itself = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let (own, others): (Vec<u8>, Vec<u8>) = (0..=u8::MAX).partition(stands_for_itself);
     let own = own.into_iter().map(|byte| (char::from(byte), byte));

@@ -44,7 +44,7 @@ const fn probe(status: &'static str) -> Json<Probe> {
 /// `GET /health`: always 200 while the process answers.
 pub async fn summary(State(app): State<AppState>) -> Json<Summary> {
     let version = env!("CARGO_PKG_VERSION");
-    Json(Summary { status: app.state(), side: "origin", version, model: app.model.id().to_owned() })
+    Json(Summary { status: app.state(), side: "origin", version, model: app.captions.model_id().to_owned() })
 }
 
 /// `GET /health/live`: the process answers.

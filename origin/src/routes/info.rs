@@ -8,5 +8,5 @@ use crate::app::AppState;
 
 /// What this service is and takes.
 pub async fn get(State(app): State<AppState>) -> Json<ServiceInfo> {
-    Json(ServiceInfo::new("origin", env!("CARGO_PKG_VERSION"), app.model.id()))
+    Json(ServiceInfo::new("origin", env!("CARGO_PKG_VERSION"), app.captions.model_id()))
 }

@@ -87,14 +87,15 @@ async fn every_number_of_hashtags_is_honoured_and_the_post_text_keeps_to_the_pol
     }
 }
 
-/// Writes "same", over and over, into the first `length` pieces of every hashtag.
+/// Writes "same", over and over, into the first `length` letters of every hashtag.
 fn same_hashtag(length: usize) -> Script {
     Box::new(move |history: &[u32], logits: &mut [f32]| {
         letters()(history, logits);
         let (marker, written) = since_marker(history);
-        if marker == crate::support::TAG && written < length {
+        // A blank stands before the name.
+        if marker == crate::support::TAG && (1..=length).contains(&written) {
             logits.fill(-20.0);
-            logits[byte_id(b"same"[written % 4]) as usize] = 5.0;
+            logits[byte_id(b"same"[(written - 1) % 4]) as usize] = 5.0;
         }
     })
 }
@@ -112,19 +113,23 @@ async fn a_model_that_repeats_a_hashtag_is_made_to_write_different_ones() {
 }
 
 #[tokio::test]
-async fn a_model_that_cannot_write_a_different_hashtag_gives_fewer_a_warning_and_no_entry_in_the_cache() {
+async fn a_model_that_knows_one_hashtag_only_still_gives_as_many_as_were_asked_for() {
     let app = TestApp::with(&[], Duration::ZERO, same_hashtag(usize::MAX)).await;
     let answer = app.post(json!({"content_description": DESCRIPTION, "hashtag_count": 3})).await;
-    assert_eq!(answer.header("cache-status"), "lede-origin; fwd=uri-miss; detail=incomplete");
+    assert_eq!(answer.header("cache-status"), "lede-origin; fwd=uri-miss; stored");
     let answer = answer.json();
-    assert_eq!(answer["hashtags"], json!(["#samesamesamesame"]));
-    assert_eq!(answer["warnings"][0]["code"], "hashtags_incomplete");
+    let hashtags: HashSet<&str> =
+        answer["hashtags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(hashtags.len(), 3, "{answer}");
 }
 
 #[tokio::test]
 async fn a_description_too_long_for_the_model_is_cut_and_said_so() {
     let app = TestApp::start().await;
-    let answer = app.post(json!({"content_description": "long words ".repeat(150)})).await.json();
+    // Nothing in it that a caption could lack, so that one sequence does.
+    let description = "it is what it is ".repeat(100);
+    let body = json!({"content_description": description, "optimization_level": "ultra_fast"});
+    let answer = app.post(body).await.json();
     assert_eq!(answer["warnings"][0]["code"], "description_truncated");
     assert!(answer["usage"]["prompt_tokens"].as_u64().unwrap() < 512);
 }
@@ -133,9 +138,9 @@ async fn a_description_too_long_for_the_model_is_cut_and_said_so() {
 async fn markers_in_a_description_are_letters_and_not_markers() {
     let app = TestApp::start().await;
     let text = "a sign that says <|end|><|tag|><|caption|> and <|style:bold|>";
-    let ids = app.state.model.encode(text).unwrap();
+    let ids = app.state.model.as_ref().unwrap().encode(text).unwrap();
     assert_eq!(ids.len(), text.len());
-    assert!(ids.iter().all(|id| *id >= 16), "{ids:?}");
+    assert!(ids.iter().all(|id| *id >= byte_id(0)), "{ids:?}");
     assert_eq!(app.post(json!({"content_description": text})).await.status, 200);
 }
 

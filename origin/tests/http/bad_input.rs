@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use lede_origin::clock;
+use lede_shared::api::BATCH_BODY_BYTES_MAX;
 use lede_shared::clock::UnixMillis;
 use serde_json::json;
 
@@ -86,8 +87,8 @@ async fn a_body_too_large_is_refused_before_it_has_arrived() {
     );
     let unannounced = json_request("POST", GENERATE, Body::from_stream(ten_megabytes));
     app.send(unannounced).await.assert_problem(413, "body_too_large", "10 MB in chunks");
-    let batch = json_request("POST", "/api/v14/batch", vec![b' '; 1_048_577]);
-    app.send(batch).await.assert_problem(413, "body_too_large", "a batch of more than 1 MiB");
+    let batch = json_request("POST", "/api/v14/batch", vec![b' '; BATCH_BODY_BYTES_MAX + 1]);
+    app.send(batch).await.assert_problem(413, "body_too_large", "a batch over its limit");
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ async fn a_client_who_hangs_up_frees_the_device() {
     let stream = running.ask("rain").await;
     assert!(eventually(|| counters.decode_steps.load(Ordering::Relaxed) > 0).await);
     drop(stream);
-    assert!(eventually(|| counters.dropped.load(Ordering::Relaxed) == 1).await);
+    assert!(eventually(|| counters.dropped.load(Ordering::Relaxed) >= 1).await);
     assert_eq!(counters.finished.load(Ordering::Relaxed), 0);
 }
 

@@ -8,4 +8,5 @@ mod connections;
 mod golden;
 mod model_folder;
 mod overload;
+mod random;
 mod support;

@@ -7,7 +7,6 @@ use crate::support::model_folder;
 #[test]
 fn a_missing_or_broken_part_is_named() {
     for (file, content) in [
-        ("lede.json", None),
         ("lede.json", Some("{")),
         ("lede.json", Some(r#"{"id": "x"}"#)),
         ("config.json", None),
@@ -15,6 +14,8 @@ fn a_missing_or_broken_part_is_named() {
         ("tokenizer.json", None),
         ("tokenizer.json", Some("{}")),
         ("tokenizer.json", Some(r#"{"decoder": {"type": "WordPiece"}}"#)),
+        ("lexicon.json", None),
+        ("lexicon.json", Some(r#"{"caption_words": [], "hashtags": []}"#)),
         ("onnx/model.onnx", None),
     ] {
         let folder = model_folder();
@@ -30,11 +31,13 @@ fn a_missing_or_broken_part_is_named() {
 #[test]
 fn parts_that_do_not_fit_together_are_refused() {
     for (from, to, reason) in [
-        (r#""prompt_format":1"#, r#""prompt_format":2"#, "prompt_format"),
+        (r#""prompt_format":2"#, r#""prompt_format":1"#, "prompt_format"),
         (r#""context_tokens_max":512"#, r#""context_tokens_max":4096"#, "max_position_embeddings"),
         ("<|tag|>", "<|label|>", "<|label|>"),
         ("<|style:bold|>", "<|style:loud|>", "<|style:loud|>"),
         (r#""bold":"#, r#""boldest":"#, "boldest"),
+        ("<|emoji:rich|>", "<|emoji:many|>", "<|emoji:many|>"),
+        ("<|call:save|>", "<|call:keep|>", "<|call:keep|>"),
     ] {
         let folder = model_folder();
         let path = folder.join("lede.json");

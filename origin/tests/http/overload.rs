@@ -12,8 +12,9 @@ use crate::support::{Answer, TestApp, eventually, letters};
 /// A step of a device that is slow enough to be caught at work: an answer takes about a third of a second.
 const SLOW: Duration = Duration::from_millis(8);
 
+/// A request of one sequence: one candidate, and nothing in the description that it could lack.
 fn about(subject: usize) -> Value {
-    json!({"content_description": format!("picture {subject}")})
+    json!({"content_description": "a picture", "seed": subject, "optimization_level": "ultra_fast"})
 }
 
 fn is_collapsed(answer: &Answer) -> bool {
@@ -66,10 +67,10 @@ async fn a_follower_with_more_time_outlives_a_leader_in_a_hurry() {
 
 #[tokio::test]
 async fn a_full_house_refuses_at_once_and_says_when_to_come_back() {
-    let app = TestApp::with(&[("waiting_sequences_max", json!(32))], SLOW, letters()).await;
+    let app = TestApp::with(&[("waiting_sequences_max", json!(48))], SLOW, letters()).await;
     let answers = futures_util::future::join_all((0..60).map(|subject| app.post(about(subject)))).await;
     let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
-    assert_eq!((served.len(), refused.len()), (32, 28));
+    assert_eq!((served.len(), refused.len()), (48, 12));
     for answer in refused {
         answer.assert_problem(503, "overloaded", "one too many");
         let wait_s: u64 = answer.header("retry-after").parse().unwrap();
@@ -81,9 +82,9 @@ async fn a_full_house_refuses_at_once_and_says_when_to_come_back() {
 
 #[tokio::test]
 async fn hits_are_served_while_the_house_is_full() {
-    let app = TestApp::with(&[("waiting_sequences_max", json!(32))], SLOW, letters()).await;
+    let app = TestApp::with(&[("waiting_sequences_max", json!(48))], SLOW, letters()).await;
     let caption = app.post(about(0)).await.caption();
-    let flood = futures_util::future::join_all((1..=40).map(|subject| app.post(about(subject))));
+    let flood = futures_util::future::join_all((1..=60).map(|subject| app.post(about(subject))));
     let hit = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
         app.post(about(0)).await

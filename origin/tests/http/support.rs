@@ -25,13 +25,19 @@ use tower::ServiceExt;
 
 pub(crate) const API_KEY: &str = "a-key-for-tests";
 pub(crate) const GENERATE: &str = "/api/v14/generate";
-pub(crate) const SPECIALS: [&str; 5] = ["<|begin|>", "<|description|>", "<|caption|>", "<|tag|>", "<|end|>"];
-pub(crate) const CAPTION: u32 = 2;
-pub(crate) const TAG: u32 = 3;
-pub(crate) const END: u32 = 4;
+pub(crate) const SPECIALS: [&str; 6] =
+    ["<|begin|>", "<|include|>", "<|description|>", "<|caption|>", "<|tag|>", "<|end|>"];
+pub(crate) const CAPTION: u32 = 3;
+pub(crate) const TAG: u32 = 4;
+pub(crate) const END: u32 = 5;
 const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
-/// Specials, styles, and one entry for each byte.
-const ENTRIES: usize = 5 + 11 + 256;
+/// Markers, and one entry for each byte.
+const ENTRIES: usize = MARKERS + 256;
+/// Specials, styles, emoji levels and calls to action.
+const MARKERS: usize = 6 + 11 + 2 + 5;
+/// Words of eight letters, and hashtags of four, that the byte model knows.
+const WORDS_KNOWN: usize = 2_000;
+const HASHTAGS_KNOWN: usize = 600;
 
 /// Shared by all apps of this process, which only read it.
 static MODEL_FOLDER: LazyLock<PathBuf> = LazyLock::new(model_folder);
@@ -82,7 +88,7 @@ impl TestApp {
             rows_max: config.engine.sequences_max,
         };
         let engine = EngineHandle::start(config.engine.limits(), move || load(shape)).unwrap();
-        Self { state: App::assemble(config, model, engine) }
+        Self { state: App::assemble(config, Some(model), engine, None) }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -190,7 +196,8 @@ pub(crate) fn since_marker(history: &[u32]) -> (u32, usize) {
     (history[at], history.len() - at - 1)
 }
 
-/// Writes eight random letters, then hashtags of four random letters each, as many as the grammar asks for.
+/// Writes a random word of eight letters, then hashtags of four random letters each, as many as the constraint asks
+/// for.
 pub(crate) fn letters() -> Script {
     Box::new(|history, logits| {
         logits.fill(-20.0);
@@ -207,7 +214,7 @@ pub(crate) fn letters() -> Script {
 
 /// The entry of a byte.
 pub(crate) fn byte_id(byte: u8) -> u32 {
-    16 + u32::from(byte)
+    MARKERS as u32 + u32::from(byte)
 }
 
 /// A model folder whose tokenizer has one entry for each byte, made once for each call.
@@ -221,15 +228,40 @@ pub(crate) fn model_folder() -> PathBuf {
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let styles: serde_json::Map<String, Value> =
         Style::ALL.iter().map(|style| (style.as_str().to_owned(), style_marker(*style).into())).collect();
+    let marked = |kind: &str, names: &[&str]| -> serde_json::Map<String, Value> {
+        names.iter().map(|name| ((*name).to_owned(), format!("<|{kind}:{name}|>").into())).collect()
+    };
     let manifest = json!({
-        "id": "lede-nano-1", "prompt_format": 1, "context_tokens_max": 512, "styles": styles,
-        "special": {"begin": SPECIALS[0], "description": SPECIALS[1], "caption": SPECIALS[2], "tag": SPECIALS[3],
-            "end": SPECIALS[4]},
+        "id": "lede-nano-1", "prompt_format": 2, "context_tokens_max": 512, "styles": styles,
+        "special": {"begin": SPECIALS[0], "include": SPECIALS[1], "description": SPECIALS[2],
+            "caption": SPECIALS[3], "tag": SPECIALS[4], "end": SPECIALS[5]},
+        "emoji": marked("emoji", &EMOJI), "calls_to_action": marked("call", &CALLS),
     });
+    std::fs::write(folder.join("lexicon.json"), lexicon().to_string()).unwrap();
     std::fs::write(folder.join("lede.json"), manifest.to_string()).unwrap();
     std::fs::write(folder.join("tokenizer.json"), tokenizer().to_string()).unwrap();
     folder
 }
+
+/// Random words and names, and a few that tests know: of the words the first one by the alphabet, of the names those
+/// that begin alike.
+fn lexicon() -> Value {
+    let mut state = 1u64;
+    let mut word = |letters: usize| -> String {
+        let mut letter = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'a' + (state >> 33) as u8 % 26)
+        };
+        (0..letters).map(|_| letter()).collect()
+    };
+    let words: Vec<String> = (0..WORDS_KNOWN).map(|_| word(8)).chain(["aaaaaaaa".to_owned()]).collect();
+    let names = ["same", "samely", "samebay"].map(str::to_owned);
+    let hashtags: Vec<String> = (0..HASHTAGS_KNOWN).map(|_| word(4)).chain(names).collect();
+    json!({"caption_words": words, "hashtags": hashtags})
+}
+
+const EMOJI: [&str; 2] = ["light", "rich"];
+const CALLS: [&str; 5] = ["comment", "save", "share", "link", "shop"];
 
 fn style_marker(style: Style) -> String {
     format!("<|style:{}|>", style.as_str())
@@ -241,6 +273,8 @@ fn tokenizer() -> Value {
         .iter()
         .map(|special| (*special).to_owned())
         .chain(Style::ALL.iter().map(|style| style_marker(*style)))
+        .chain(EMOJI.iter().map(|level| format!("<|emoji:{level}|>")))
+        .chain(CALLS.iter().map(|call| format!("<|call:{call}|>")))
         .collect();
     let mut vocabulary: serde_json::Map<String, Value> =
         markers.iter().enumerate().map(|(id, marker)| (marker.clone(), id.into())).collect();

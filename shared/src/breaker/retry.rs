@@ -44,7 +44,7 @@ impl RetryBudget {
 pub fn backoff_ms(base_ms: u64, cap_ms: u64, retry: u32, entropy: u64) -> u64 {
     let doubled = base_ms.saturating_mul(1u64.checked_shl(retry).unwrap_or(u64::MAX));
     let span = u128::from(doubled.min(cap_ms)) + 1;
-    let scaled = u128::from(entropy) * span >> u64::BITS;
+    let scaled = (u128::from(entropy) * span) >> u64::BITS;
     u64::try_from(scaled).unwrap_or(cap_ms)
 }
 

@@ -5,7 +5,7 @@ use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
 use super::attention_cache::{AttentionCache, CacheLayout};
-use crate::backend::BackendShape;
+use crate::backend::{BackendError, BackendShape};
 
 /// One decode step's tensors for `width` rows, of which the first few may be in use.
 ///
@@ -19,6 +19,8 @@ pub(super) struct Lane {
     input_ids: Tensor<i64>,
     /// `[width, context_tokens_max]`: ones over the positions that a row may look at.
     attention_mask: Tensor<i64>,
+    /// `[width, 1]`, when the graph wants to be told.
+    position_ids: Option<Tensor<i64>>,
     /// `[width, 1, vocabulary_entries]`
     logits: Tensor<f32>,
     context_tokens_max: usize,
@@ -26,29 +28,38 @@ pub(super) struct Lane {
     binds_each_step: bool,
 }
 
+/// How a lane is made.
+pub(super) struct LaneSettings {
+    pub(super) width: usize,
+    pub(super) takes_position_ids: bool,
+    pub(super) binds_each_step: bool,
+}
+
 impl Lane {
     pub(super) fn new(
         session: &Session,
         layout: &CacheLayout,
         shape: BackendShape,
-        width: usize,
-        on_host: bool,
-    ) -> Result<Self, crate::backend::BackendError> {
-        let failed = |error: ort::Error| crate::backend::BackendError::new("preparing a batch", error);
+        settings: &LaneSettings,
+    ) -> Result<Self, BackendError> {
+        let failed = |error: ort::Error| BackendError::new("preparing a batch", error);
         let allocator = Allocator::default();
-        let context_tokens_max = shape.context_tokens_max;
+        let (width, context_tokens_max) = (settings.width, shape.context_tokens_max);
+        let positions = settings.takes_position_ids.then(|| Tensor::new(&allocator, [width, 1]));
         let mut lane = Self {
             width,
             cache: AttentionCache::new(layout, width)?,
             binding: session.create_binding().map_err(failed)?,
             input_ids: Tensor::new(&allocator, [width, 1]).map_err(failed)?,
             attention_mask: Tensor::new(&allocator, [width, context_tokens_max]).map_err(failed)?,
+            position_ids: positions.transpose().map_err(failed)?,
             logits: Tensor::new(&allocator, [width, 1, shape.vocabulary_entries]).map_err(failed)?,
             context_tokens_max,
-            binds_each_step: !on_host,
+            binds_each_step: settings.binds_each_step,
         };
         lane.input_ids.extract_tensor_mut().1.fill(0);
         lane.attention_mask.extract_tensor_mut().1.fill(0);
+        lane.position_ids.iter_mut().for_each(|positions| positions.extract_tensor_mut().1.fill(0));
         (0..width).for_each(|row| lane.set_visible(row, 1));
         lane.bind().map_err(failed)?;
         Ok(lane)
@@ -57,6 +68,9 @@ impl Lane {
     fn bind(&mut self) -> ort::Result<()> {
         self.binding.bind_input("input_ids", &self.input_ids)?;
         self.binding.bind_input("attention_mask", &self.attention_mask)?;
+        if let Some(position_ids) = &self.position_ids {
+            self.binding.bind_input("position_ids", position_ids)?;
+        }
         self.binding.bind_output("logits", &mut self.logits)?;
         self.cache.bind(&mut self.binding)
     }
@@ -83,6 +97,10 @@ impl Lane {
         let mask = self.attention_mask.extract_tensor_mut().1;
         for (row, length) in lengths.iter().enumerate() {
             mask[row * self.context_tokens_max + length] = 1;
+        }
+        if let Some(position_ids) = &mut self.position_ids {
+            let positions = position_ids.extract_tensor_mut().1.iter_mut();
+            positions.zip(lengths).for_each(|(position, length)| *position = *length as i64);
         }
         if self.binds_each_step {
             self.bind()?;

@@ -1,9 +1,10 @@
 //! Loading ONNX Runtime itself. There is one library and one environment in a process.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 
 use crate::backend::BackendError;
 
@@ -23,8 +24,11 @@ pub(super) fn environment(library: &Path) -> Result<Environment, BackendError> {
     let loaded = builder
         .with_name("lede")
         .with_telemetry(false)
+        // Whatever fails also comes back as an error, and is told there.
+        .with_logger(Arc::new(|level, _, _, _, message| tracing::debug!(?level, "ONNX Runtime: {message}")))
         .build()
         .map_err(|error| BackendError::new("ONNX Runtime's environment", error))?;
+    loaded.set_log_level(LogLevel::Warning);
     *environment = Some(loaded.clone());
     Ok(loaded)
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, Session};
-use ort::value::{Tensor, ValueType};
+use ort::value::Tensor;
 
 use super::attention_cache::{AttentionCache, CacheLayout};
 use super::execution_providers::{self, ExecutionProviderName};
-use super::lane::Lane;
+use super::graph::{Graph, GraphSizes, unsupported};
+use super::lane::{Lane, LaneSettings};
 use super::runtime;
 use crate::backend::{Backend, BackendError, BackendShape};
 
@@ -29,6 +30,8 @@ pub struct OrtSettings {
     pub rows_max: usize,
     /// Positions in each row.
     pub context_tokens_max: usize,
+    /// Sizes for a graph that leaves its own open.
+    pub sizes: Option<GraphSizes>,
 }
 
 /// A session with its rows.
@@ -38,6 +41,7 @@ pub struct OrtBackend {
     session: Session,
     shape: BackendShape,
     layout: CacheLayout,
+    takes_position_ids: bool,
     on_host: bool,
     prompt: PromptLane,
     lanes: Vec<Lane>,
@@ -51,6 +55,7 @@ pub struct OrtBackend {
 struct PromptLane {
     cache: AttentionCache,
     binding: IoBinding,
+    takes_position_ids: bool,
     /// After the prompt's last entry.
     logits: Vec<f32>,
 }
@@ -62,20 +67,52 @@ impl OrtBackend {
     /// When either is missing, broken or of another kind.
     pub fn open(settings: &OrtSettings) -> Result<Self, BackendError> {
         let (session, chosen) = open_session(settings)?;
-        let on_host = chosen == ExecutionProviderName::Cpu;
+        let graph = Graph::of(&session, settings.sizes)?;
+        if !graph.may_share_buffers() {
+            return Err(unsupported("its attention cannot extend a shared buffer in place"));
+        }
         let shape = BackendShape {
-            vocabulary_entries: logits_width(&session)?,
+            vocabulary_entries: graph.vocabulary_entries,
             context_tokens_max: settings.context_tokens_max,
             rows_max: settings.rows_max,
         };
-        let layout = CacheLayout::of(&session, shape.context_tokens_max)?;
+        Self::new(session, graph, shape, chosen)
+    }
+
+    /// A backend on an open session, whose graph is believed to extend shared buffers.
+    pub(super) fn new(
+        session: Session,
+        graph: Graph,
+        shape: BackendShape,
+        chosen: ExecutionProviderName,
+    ) -> Result<Self, BackendError> {
+        let on_host = chosen == ExecutionProviderName::Cpu;
+        let takes_position_ids = graph.takes_position_ids;
+        let layout = CacheLayout::new(graph.cache, shape.context_tokens_max);
         let prompt = PromptLane {
             cache: AttentionCache::new(&layout, 1)?,
             binding: session.create_binding().map_err(|error| BackendError::new("preparing prompts", error))?,
+            takes_position_ids,
             logits: Vec::new(),
         };
-        let first_lane = Lane::new(&session, &layout, shape, 1, on_host)?;
-        Ok(Self { session, shape, layout, on_host, prompt, lanes: vec![first_lane], lane: 0, lengths: Vec::new() })
+        let mut backend = Self {
+            session,
+            shape,
+            layout,
+            takes_position_ids,
+            on_host,
+            prompt,
+            lanes: Vec::new(),
+            lane: 0,
+            lengths: Vec::new(),
+        };
+        backend.lane_for(1)?;
+        Ok(backend)
+    }
+
+    /// The session, for another backend.
+    pub(super) fn into_session(self) -> Session {
+        self.session
     }
 
     /// The index of the narrowest lane for `rows` rows, made if need be.
@@ -83,7 +120,12 @@ impl OrtBackend {
         let index = rows.next_power_of_two().ilog2() as usize;
         while self.lanes.len() <= index {
             let width = (1 << self.lanes.len()).min(self.shape.rows_max);
-            self.lanes.push(Lane::new(&self.session, &self.layout, self.shape, width, self.on_host)?);
+            let settings = LaneSettings {
+                width,
+                takes_position_ids: self.takes_position_ids,
+                binds_each_step: !self.on_host,
+            };
+            self.lanes.push(Lane::new(&self.session, &self.layout, self.shape, &settings)?);
         }
         Ok(index)
     }
@@ -114,12 +156,7 @@ impl Backend for OrtBackend {
 
     fn prefill(&mut self, prompt_ids: &[u32]) -> Result<&[f32], BackendError> {
         let row = self.lengths.len();
-        if row == self.shape.rows_max {
-            return Err(BackendError::new("prefill", "no row is free"));
-        }
-        if !(1..self.shape.context_tokens_max).contains(&prompt_ids.len()) {
-            return Err(BackendError::new("prefill", "the prompt is empty or does not fit"));
-        }
+        super::check_prompt(self.shape, row, prompt_ids)?;
         self.fit(row + 1)?;
         let read = self.prompt.read(&mut self.session, prompt_ids, self.shape.vocabulary_entries);
         read.map_err(|error| BackendError::new("prefill", error))?;
@@ -132,12 +169,7 @@ impl Backend for OrtBackend {
 
     fn decode(&mut self, input_ids: &[u32]) -> Result<&[f32], BackendError> {
         let rows = self.lengths.len();
-        if input_ids.len() != rows || rows == 0 {
-            return Err(BackendError::new("decode", "there must be one id for each row"));
-        }
-        if self.lengths.iter().any(|length| *length >= self.shape.context_tokens_max) {
-            return Err(BackendError::new("decode", "a row is full"));
-        }
+        super::check_step(self.shape, self.lengths.iter().copied(), input_ids)?;
         self.fit(rows)?;
         let logits = self.lanes[self.lane].step(&mut self.session, input_ids, &self.lengths);
         let logits = logits.map_err(|error| BackendError::new("decode", error))?;
@@ -169,6 +201,10 @@ impl PromptLane {
         let on_host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
         self.binding.bind_input("input_ids", &Tensor::from_array(([1, length], ids))?)?;
         self.binding.bind_input("attention_mask", &Tensor::from_array(([1, length], vec![1i64; length]))?)?;
+        if self.takes_position_ids {
+            let positions: Vec<i64> = (0i64..).take(length).collect();
+            self.binding.bind_input("position_ids", &Tensor::from_array(([1, length], positions))?)?;
+        }
         self.binding.bind_output_to_device("logits", &on_host)?;
         self.cache.bind(&mut self.binding)?;
         let outputs = session.run_binding(&self.binding)?;
@@ -179,7 +215,7 @@ impl PromptLane {
     }
 }
 
-fn open_session(settings: &OrtSettings) -> Result<(Session, ExecutionProviderName), BackendError> {
+pub(super) fn open_session(settings: &OrtSettings) -> Result<(Session, ExecutionProviderName), BackendError> {
     let path = settings.model_file.display();
     let failed = |error: ort::Error| BackendError::new("opening the model", format!("{path}: {error}"));
     let environment = runtime::environment(&settings.library)?;
@@ -191,14 +227,4 @@ fn open_session(settings: &OrtSettings) -> Result<(Session, ExecutionProviderNam
     let chosen = execution_providers::choose(&settings.execution_providers, &mut builder);
     let session = builder.commit_from_file(&settings.model_file).map_err(failed)?;
     Ok((session, chosen))
-}
-
-/// The last dimension of the logits.
-fn logits_width(session: &Session) -> Result<usize, BackendError> {
-    let output = session.outputs().iter().find(|output| output.name() == "logits");
-    let width = output.and_then(|output| match output.dtype() {
-        ValueType::Tensor { shape, .. } => shape.last().copied().and_then(|width| usize::try_from(width).ok()),
-        _ => None,
-    });
-    width.ok_or_else(|| BackendError::new("the graph's logits", "they are missing or have no fixed width"))
 }

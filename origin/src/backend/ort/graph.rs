@@ -1,0 +1,156 @@
+//! What an exported decoder says of its inputs and outputs: names are what it is bound by.
+//!
+//! Two layouts share these names. In onnxruntime-genai's, attention extends a buffer in place; in that of optimum and
+//! transformers.js, `present` is `past` with the new positions appended.
+
+use ort::session::Session;
+use ort::value::{Outlet, TensorElementType, ValueType};
+
+use crate::backend::BackendError;
+
+const PAST: &str = "past_key_values.";
+const PRESENT: &str = "present.";
+
+/// Sizes out of `config.json`, for graphs that leave them open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphSizes {
+    /// Heads that keys and values have.
+    pub key_value_heads: usize,
+    /// Width of one head.
+    pub head_size: usize,
+    /// Width of a row of logits.
+    pub vocabulary_entries: usize,
+}
+
+/// A decoder's signature.
+#[derive(Clone, Debug)]
+pub(super) struct Graph {
+    pub(super) cache: CacheSignature,
+    /// Positions are given, `[rows, entries]`; otherwise the graph counts them itself.
+    pub(super) takes_position_ids: bool,
+    /// An older form of the layout: a flag says whether there is a past.
+    pub(super) takes_cache_branch: bool,
+    pub(super) vocabulary_entries: usize,
+    logits_type: TensorElementType,
+    /// The lengths of past and present say that one is the other and more.
+    says_concatenating: bool,
+}
+
+/// Names, sizes and type of the attention cache.
+#[derive(Clone, Debug)]
+pub(super) struct CacheSignature {
+    /// Past input and present output of each tensor, `[rows, heads, positions, head_size]`.
+    pub(super) names: Vec<(String, String)>,
+    pub(super) heads: usize,
+    pub(super) head_size: usize,
+    pub(super) element_type: TensorElementType,
+}
+
+impl Graph {
+    /// Reads the signature off a session.
+    pub(super) fn of(session: &Session, sizes: Option<GraphSizes>) -> Result<Self, BackendError> {
+        let has_input = |name: &str| session.inputs().iter().any(|input| input.name() == name);
+        for needed in ["input_ids", "attention_mask"] {
+            if !has_input(needed) {
+                return Err(unsupported(format!("it has no input {needed}")));
+            }
+        }
+        if let Some(stranger) = session.inputs().iter().find(|input| !is_known(input.name())) {
+            let name = stranger.name();
+            return Err(unsupported(format!("nothing is known to give to its input {name:?}")));
+        }
+        let cache = CacheSignature::of(session, sizes)?;
+        let logits = output(session, "logits").ok_or_else(|| unsupported("it has no output logits"))?;
+        let (logits_type, width) = tensor(logits).ok_or_else(|| unsupported("its logits are no tensor"))?;
+        let declared = width.last().copied().and_then(positive);
+        let vocabulary_entries = declared.or(sizes.map(|sizes| sizes.vocabulary_entries));
+        let graph = Self {
+            says_concatenating: cache.names.iter().all(|(_, present)| says_sum(output(session, present))),
+            cache,
+            takes_position_ids: has_input("position_ids"),
+            takes_cache_branch: has_input("use_cache_branch"),
+            vocabulary_entries: vocabulary_entries.ok_or_else(|| unsupported("its logits have no fixed width"))?,
+            logits_type,
+        };
+        match graph.logits_type {
+            TensorElementType::Float32 | TensorElementType::Float16 => Ok(graph),
+            other => Err(unsupported(format!("its logits are {other}, not 32-bit or 16-bit floats"))),
+        }
+    }
+
+    /// Could attention extend a shared buffer in place? Only a trial shows whether it does.
+    pub(super) fn may_share_buffers(&self) -> bool {
+        let is_single = |element_type: TensorElementType| matches!(element_type, TensorElementType::Float32);
+        is_single(self.cache.element_type)
+            && is_single(self.logits_type)
+            && !self.takes_cache_branch
+            && !self.says_concatenating
+    }
+}
+
+impl CacheSignature {
+    fn of(session: &Session, sizes: Option<GraphSizes>) -> Result<Self, BackendError> {
+        let mut names = Vec::new();
+        let mut seen = None;
+        for input in session.inputs() {
+            let Some(part) = input.name().strip_prefix(PAST) else { continue };
+            let present = format!("{PRESENT}{part}");
+            if output(session, &present).is_none() {
+                return Err(unsupported(format!("it has no output {present}")));
+            }
+            let Some((element_type, &[_, heads, _, head_size])) = tensor(input) else {
+                return Err(unsupported("its attention cache does not have four dimensions"));
+            };
+            if *seen.get_or_insert((element_type, heads, head_size)) != (element_type, heads, head_size) {
+                return Err(unsupported("its layers have attention caches of different sizes"));
+            }
+            names.push((input.name().to_owned(), present));
+        }
+        let Some((element_type, heads, head_size)) = seen else {
+            return Err(unsupported("it has no attention cache (past_key_values); export it with one"));
+        };
+        if !matches!(element_type, TensorElementType::Float32 | TensorElementType::Float16) {
+            return Err(unsupported(format!(
+                "its attention cache holds {element_type}, not 32-bit or 16-bit floats"
+            )));
+        }
+        let open = || unsupported("its attention cache has no fixed number of heads and head size");
+        let heads = positive(heads).or(sizes.map(|sizes| sizes.key_value_heads)).ok_or_else(open)?;
+        let head_size = positive(head_size).or(sizes.map(|sizes| sizes.head_size)).ok_or_else(open)?;
+        Ok(Self { names, heads, head_size, element_type })
+    }
+}
+
+fn is_known(name: &str) -> bool {
+    let named = ["input_ids", "attention_mask", "position_ids", "use_cache_branch"];
+    named.contains(&name) || name.starts_with(PAST)
+}
+
+fn output<'a>(session: &'a Session, name: &str) -> Option<&'a Outlet> {
+    session.outputs().iter().find(|output| output.name() == name)
+}
+
+fn tensor(outlet: &Outlet) -> Option<(TensorElementType, &[i64])> {
+    match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => Some((*ty, shape)),
+        _ => None,
+    }
+}
+
+/// The third dimension's name is a sum, as exporters write it for a concatenation.
+fn says_sum(outlet: Option<&Outlet>) -> bool {
+    match outlet.map(Outlet::dtype) {
+        Some(ValueType::Tensor { dimension_symbols, .. }) => {
+            dimension_symbols.get(2).is_some_and(|symbol| symbol.contains('+'))
+        }
+        _ => false,
+    }
+}
+
+fn positive(size: i64) -> Option<usize> {
+    usize::try_from(size).ok().filter(|size| *size > 0)
+}
+
+pub(super) fn unsupported(reason: impl ToString) -> BackendError {
+    BackendError::new("the graph is not a decoder that can be run", reason)
+}

@@ -1,0 +1,180 @@
+//! Who writes: the local model, the remote provider, or one of them in place of the other.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use lede_shared::api::ValidRequest;
+use lede_shared::cache_key::CacheKey;
+
+use super::candidate::Candidate;
+use super::generation::{Generation, Generator};
+use super::rules::Demands;
+use super::{CaptionError, remote_writer};
+use crate::admission::Admission;
+use crate::config::RemoteRole;
+use crate::engine::{EngineHandle, EngineStatus};
+use crate::models::{Dialect, Model};
+use crate::remote::Remote;
+
+/// Share of the time that a primary provider leaves for the local model, as a divisor.
+const TIME_FOR_LOCAL: u32 = 4;
+
+/// The model of this process and the way to it.
+#[derive(Debug)]
+pub struct LocalModel {
+    /// Its text side.
+    pub model: Arc<Model>,
+    /// Its device.
+    pub engine: EngineHandle,
+    /// Who may wait for the device.
+    pub admission: Admission,
+}
+
+impl LocalModel {
+    fn generator(&self) -> Generator<'_> {
+        Generator { model: &self.model, engine: &self.engine, admission: &self.admission }
+    }
+}
+
+/// Everybody who can write captions. At least one of them is there.
+#[derive(Debug)]
+pub struct CaptionSources {
+    /// The local model, unless it could not be opened.
+    pub local: Option<LocalModel>,
+    /// The remote provider and what it is for.
+    pub remote: Option<(RemoteRole, Remote)>,
+}
+
+impl CaptionSources {
+    /// Who should write: the name that stands in every key. Whoever stands in is named in the answer only.
+    pub(super) fn model_id(&self) -> &str {
+        match (&self.remote, &self.local) {
+            (Some((RemoteRole::Primary, remote)), _) => remote.model(),
+            (_, Some(local)) => local.model.id(),
+            (Some((RemoteRole::Fallback, remote)), None) => remote.model(),
+            (None, None) => "",
+        }
+    }
+
+    /// Can somebody write now?
+    pub(super) fn is_ready(&self) -> bool {
+        let remote = self.remote.as_ref().is_some_and(|(_, remote)| remote.is_usable());
+        remote || self.local.as_ref().is_some_and(|local| matches!(local.engine.status(), EngineStatus::Ready(_)))
+    }
+
+    pub(super) fn writers(&self) -> Writers<'_> {
+        Writers { local: self.local.as_ref().map(LocalModel::generator), remote: self.remote.as_ref() }
+    }
+}
+
+/// Everybody who can write now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Writers<'a> {
+    /// The local model, unless it could not be opened.
+    pub(super) local: Option<Generator<'a>>,
+    /// The provider and what it is for.
+    pub(super) remote: Option<&'a (RemoteRole, Remote)>,
+}
+
+/// Who wrote an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Author {
+    /// The model's name.
+    pub(super) model: String,
+    /// Is it a model that knows the prompt's markers only: English, and no voice but the styles?
+    pub(super) is_embedded: bool,
+    /// Does it stand in for the one that should have written?
+    pub(super) is_fallback: bool,
+}
+
+impl<'a> Writers<'a> {
+    /// The local model, if it could write now.
+    pub(super) fn ready_local(&self) -> Option<Generator<'a>> {
+        self.local.filter(|local| local.check_ready().is_ok())
+    }
+
+    /// All variants of `request`, and who wrote them.
+    ///
+    /// # Errors
+    /// Those of the one that should have written, when nobody stands in for it.
+    pub(super) async fn write(
+        &self,
+        request: &ValidRequest,
+        key: &CacheKey,
+        deadline: Instant,
+    ) -> Result<(Generation, Author), CaptionError> {
+        let Some((role, remote)) = self.remote else { return self.locally(request, key, deadline, false).await };
+        match role {
+            RemoteRole::Primary => {
+                let has_stand_in = self.ready_local().is_some();
+                let until = if has_stand_in { leaving_time(deadline) } else { deadline };
+                match remotely(remote, request, until, false).await {
+                    Err(error) if has_stand_in => {
+                        tracing::warn!(%error, "the local model stands in for the provider");
+                        self.locally(request, key, deadline, true).await.map_err(|second| neither(error, &second))
+                    }
+                    outcome => outcome,
+                }
+            }
+            RemoteRole::Fallback => match self.locally(request, key, deadline, false).await {
+                Err(error) if lets_another_stand_in(&error) && remote.is_usable() => {
+                    tracing::warn!(%error, "the provider stands in for the local model");
+                    remotely(remote, request, deadline, true).await.map_err(|second| neither(error, &second))
+                }
+                outcome => outcome,
+            },
+        }
+    }
+
+    async fn locally(
+        &self,
+        request: &ValidRequest,
+        key: &CacheKey,
+        deadline: Instant,
+        is_fallback: bool,
+    ) -> Result<(Generation, Author), CaptionError> {
+        let local = self.local.ok_or_else(super::generation::not_ready)?;
+        let generation = local.generate(request, key, deadline).await?;
+        let is_embedded = matches!(local.model.dialect(), Dialect::Markers(_));
+        Ok((generation, Author { model: local.model.id().to_owned(), is_embedded, is_fallback }))
+    }
+}
+
+async fn remotely(
+    remote: &Remote,
+    request: &ValidRequest,
+    deadline: Instant,
+    is_fallback: bool,
+) -> Result<(Generation, Author), CaptionError> {
+    let demands = Demands::of(request);
+    let (variants, cost) = remote_writer::write(remote, request, &demands.rules, deadline).await?;
+    let candidate = |(caption, names): (String, Vec<String>)| {
+        Candidate::of_provider(caption, &names, demands.facts_were_omitted)
+    };
+    let variants = variants.into_iter().map(candidate).collect();
+    let generation = Generation { variants, description_was_cut: false, cost };
+    Ok((generation, Author { model: remote.model().to_owned(), is_embedded: false, is_fallback }))
+}
+
+/// The caller is told why the one that should have written did not; the log has both.
+fn neither(error: CaptionError, second: &CaptionError) -> CaptionError {
+    tracing::warn!(error = %second, "who stands in could not write either");
+    error
+}
+
+/// The point before `deadline` from which the local model would still have time to answer.
+fn leaving_time(deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    deadline.checked_sub(left / TIME_FOR_LOCAL).unwrap_or(deadline)
+}
+
+/// Is the local model full, down or out of its depth? A deadline that has passed helps nobody else either.
+const fn lets_another_stand_in(error: &CaptionError) -> bool {
+    matches!(
+        error,
+        CaptionError::NotReady { .. }
+            | CaptionError::Overloaded { .. }
+            | CaptionError::GenerationFailed
+            | CaptionError::Internal(_)
+    )
+}

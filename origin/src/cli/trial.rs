@@ -1,0 +1,64 @@
+//! A model is taken in only after it has written a caption, as it would be served.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lede_shared::api::CaptionRequest;
+use lede_shared::request_cache_control::RequestCacheControl;
+
+use crate::app::App;
+use crate::captions::{Asking, CaptionError};
+use crate::config::Config;
+use crate::engine::EngineStatus;
+use crate::models::{Architecture, ModelFacts, local_files};
+
+/// A slow machine may take a while over a large model; one that takes longer could not serve it.
+const CAPTION_TIMEOUT: Duration = Duration::from_secs(600);
+/// Short, since only whether it works is of interest.
+const REQUEST: &str = r#"{"content_description": "a lighthouse at dusk", "hashtag_count": 1, "max_length": 60,
+    "optimization_level": "ultra_fast"}"#;
+
+/// Opens the folder, loads the graph, runs it and has it write one caption under all constraints.
+///
+/// # Errors
+/// One line that names what is wrong.
+pub(super) fn check(folder: &Path, config: &Config) -> Result<ModelFacts, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(write_caption(folder, config))?;
+    let architecture = Architecture::open(&folder.join("config.json")).map_err(|error| error.to_string())?;
+    let files = local_files(folder, config.model.model_precision);
+    let graph = files.ok().and_then(|files| files.into_iter().find(|file| file.path.ends_with(".onnx")));
+    Ok(ModelFacts {
+        architecture: architecture.model_type.clone(),
+        parameters: architecture.parameters(),
+        graph: graph.map(|file| file.path).unwrap_or_default(),
+    })
+}
+
+async fn write_caption(folder: &Path, config: &Config) -> Result<(), String> {
+    let mut config = config.clone();
+    config.model.model_dir = folder.to_owned();
+    // The folder holds one graph, whatever its precision.
+    config.model.model_precision = Default::default();
+    // Nobody else may answer for it.
+    config.remote.provider = None;
+    let app = App::build(config).map_err(|error| error.to_string())?;
+    if let EngineStatus::Failed(reason) = app.engine.loaded().await {
+        return Err(reason);
+    }
+    let request = CaptionRequest::from_json(REQUEST.as_bytes()).and_then(|request| request.validate());
+    let request = request.map_err(|problem| problem.code.title().to_owned())?;
+    let started_at = Instant::now();
+    let asking = Asking {
+        cache_control: RequestCacheControl::default(),
+        started_at,
+        deadline: started_at + CAPTION_TIMEOUT,
+    };
+    match app.captions.answer(&request, asking).await {
+        Ok(_) => Ok(()),
+        Err(CaptionError::DeadlineExceeded) => {
+            Err(format!("the model wrote no caption in {} s", CAPTION_TIMEOUT.as_secs()))
+        }
+        Err(error) => Err(format!("the model wrote no caption: {error}")),
+    }
+}
