@@ -22,7 +22,7 @@ from .tokenizer import train_tokenizer
 
 # cpu: float32, about an hour on one core. gpu: bfloat16 where the device has it, minutes on a data-centre GPU.
 PRESETS = {
-    "cpu": dict(learning_rate=3e-3, batch_tokens=4096, warmup_steps=150, steps=3400, bfloat16=False),
+    "cpu": dict(learning_rate=3e-3, batch_tokens=4096, warmup_steps=150, steps=3000, bfloat16=False),
     "gpu": dict(learning_rate=1.2e-3, batch_tokens=65_536, warmup_steps=300, steps=6000, bfloat16=True),
 }
 WEIGHT_DECAY = 0.05

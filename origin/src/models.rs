@@ -26,4 +26,6 @@ pub use hub::{Hub, HubError, HubModel, Pulled};
 pub use local::local_files;
 pub use manifest::Manifest;
 pub use nano::Markers;
-pub use store::{Addition, FileRecord, ModelFacts, SourceFile, Store, StoreError, StoredModel, check_name, name_from};
+pub use store::{
+    Addition, FileRecord, ModelFacts, SourceFile, Store, StoreError, StoredModel, check_name, name_from,
+};

@@ -12,7 +12,7 @@ const CANONICAL_FORM: &[u8] = b"lede-caption/2";
 /// What decides an answer besides the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheNamespace<'a> {
-    /// The model's id, such as `lede-nano-1`.
+    /// The model's id, such as `lede-nano-2`.
     pub model: &'a str,
     /// The policy table's version.
     pub policy_version: &'a str,

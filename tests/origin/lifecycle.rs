@@ -12,7 +12,7 @@ async fn health_tells_live_ready_and_deep_apart_and_needs_no_key() {
         ok_json(client().get(format!("{}{path}", origin.url))).await;
     }
     let (_, info) = ok_json(client().get(format!("{}/api/v14/info", origin.url))).await;
-    assert_eq!((info["side"].as_str(), info["model"].as_str()), (Some("origin"), Some("lede-nano-1")));
+    assert_eq!((info["side"].as_str(), info["model"].as_str()), (Some("origin"), Some("lede-nano-2")));
     assert_eq!(info["limits"]["post_hashtags_max"], 5);
 }
 

@@ -10,10 +10,9 @@ const NUMBER_CHARS_MAX: usize = 40;
 const JOINTS: [char; 7] = ['.', ',', ':', '/', '\'', '-', '–'];
 /// Words that belong to the number before them. Longer ones (`minutes`) may be put in other words.
 const UNITS: [&str; 39] = [
-    "chf", "kr", "kč", "lei", "ft", "zł",
-    "am", "pm", "a.m", "p.m", "m", "g", "l", "h", "k", "min", "mins", "hrs", "km", "kg", "ml", "cm", "mm", "mph",
-    "kmh", "lb", "lbs", "oz", "usd", "eur", "gbp", "dollars", "dollar", "euros", "euro", "pounds", "pound",
-    "cents", "percent",
+    "chf", "kr", "kč", "lei", "ft", "zł", "am", "pm", "a.m", "p.m", "m", "g", "l", "h", "k", "min", "mins", "hrs",
+    "km", "kg", "ml", "cm", "mm", "mph", "kmh", "lb", "lbs", "oz", "usd", "eur", "gbp", "dollars", "dollar",
+    "euros", "euro", "pounds", "pound", "cents", "percent",
 ];
 const MONTHS: [&str; 24] = [
     "january",

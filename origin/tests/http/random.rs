@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::support::{END, TAG, TestApp};
 
 /// Requests, unless `LEDE_RANDOM_REQUESTS` says otherwise.
-const REQUESTS: usize = 400;
+const REQUESTS: usize = 300;
 /// Requests that are on their way at once.
 const AT_ONCE: usize = 8;
 

@@ -121,14 +121,11 @@ impl RequestLexicon {
         let banned_words: HashSet<&str> = rules.banned.iter().map(String::as_str).collect();
         let required = rules.required.iter().flat_map(|required| &required.alternatives);
         let own_words = own_words(rules.sources.iter().chain(required), &banned_words);
-        let own_names = Trie::of(&model.relations.own_names(&rules.sources));
+        let own_names = Trie::of(model.relations.own_names(&rules.sources));
         let wanted = rules.hashtag_count + RELATED_SPARE;
         let related = model.relations.related(&rules.sources, &model.names, wanted);
-        let hashtags = if related.len() >= wanted {
-            Arc::new(Trie::of(related))
-        } else {
-            Arc::clone(&model.hashtags)
-        };
+        let hashtags =
+            if related.len() >= wanted { Arc::new(Trie::of(related)) } else { Arc::clone(&model.hashtags) };
         let (dead, banned) = without(&model.words, &banned_words);
         let banned_names = rules.banned_in_names();
         let mut unusable = UsedNames::default();

@@ -91,7 +91,10 @@ fn has_lower_case(character: char) -> bool {
 pub(super) fn numbers_in_names(numbers: &[String]) -> Vec<String> {
     let trimmed = numbers.iter().map(|number| number.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase());
     let mut usable: Vec<String> = trimmed
-        .filter(|number| (1..=NUMBER_IN_NAME_CHARS_MAX).contains(&number.chars().count()) && number.chars().all(|c| c.is_alphanumeric() && !has_lower_case(c)))
+        .filter(|number| {
+            (1..=NUMBER_IN_NAME_CHARS_MAX).contains(&number.chars().count())
+                && number.chars().all(|c| c.is_alphanumeric() && !has_lower_case(c))
+        })
         .collect();
     usable.sort_unstable();
     usable.dedup();

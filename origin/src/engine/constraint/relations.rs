@@ -48,9 +48,8 @@ impl Relations {
             let says_something = |word: &String| !self.small_words.contains(word) && word.chars().count() > 1;
             let says_nothing = !words.iter().any(says_something);
             for count in 1..=OWN_WORDS_MAX {
-                let fits = |window: &&[String]| {
-                    all_differ(window) && (says_nothing || window.iter().all(says_something))
-                };
+                let fits =
+                    |window: &&[String]| all_differ(window) && (says_nothing || window.iter().all(says_something));
                 let joined = words.windows(count).filter(fits).map(|window| window.join(" "));
                 names.extend(joined.filter(|name| name.chars().count() <= NAME_CHARS_MAX));
             }
@@ -60,7 +59,12 @@ impl Relations {
 
     /// Names that go with what the sources say, each once: those of nouns in them and, should these be fewer than
     /// `wanted`, those of `known` that begin with a word of theirs.
-    pub(super) fn related<'a>(&'a self, sources: &[String], known: &'a [String], wanted: usize) -> HashSet<&'a str> {
+    pub(super) fn related<'a>(
+        &'a self,
+        sources: &[String],
+        known: &'a [String],
+        wanted: usize,
+    ) -> HashSet<&'a str> {
         let mut related = HashSet::new();
         let sources: Vec<Vec<String>> = sources.iter().map(|source| words(source).collect()).collect();
         for words in &sources {
@@ -102,7 +106,11 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 
 /// Without the ending of a plural.
 fn stem(word: &str) -> &str {
-    ["ies", "es", "s"].iter().find_map(|ending| word.strip_suffix(ending)).filter(|stem| stem.len() > 2).unwrap_or(word)
+    ["ies", "es", "s"]
+        .iter()
+        .find_map(|ending| word.strip_suffix(ending))
+        .filter(|stem| stem.len() > 2)
+        .unwrap_or(word)
 }
 
 fn all_differ(words: &[String]) -> bool {
@@ -132,7 +140,8 @@ mod tests {
     #[test]
     fn a_hashtag_of_ones_own_is_one_to_three_words_that_follow_each_other() {
         let names = relations().own_names(&["Olives at the Street market, olives".to_owned()]);
-        let expected = ["olives", "street", "market", "olives", "street market", "market olives", "street market olives"];
+        let expected =
+            ["olives", "street", "market", "olives", "street market", "market olives", "street market olives"];
         assert_eq!(names, expected);
     }
 
@@ -142,7 +151,10 @@ mod tests {
         let relations = relations();
         let said = ["olives with a view at the street market".to_owned()];
         assert_eq!(relations.related(&said, &known, 3), HashSet::from(["stalls", "foodie", "oliveoil"]));
-        assert_eq!(relations.related(&said, &known, 4), HashSet::from(["stalls", "foodie", "oliveoil", "marketday"]));
+        assert_eq!(
+            relations.related(&said, &known, 4),
+            HashSet::from(["stalls", "foodie", "oliveoil", "marketday"])
+        );
     }
 
     #[test]
