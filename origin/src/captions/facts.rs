@@ -60,7 +60,7 @@ pub(super) fn facts(text: &str) -> Vec<String> {
     let mut facts: Vec<String> = Vec::new();
     let mut last_end = 0;
     for range in ranges(text) {
-        let Range { start, end } = with_companions(text, &range, last_end);
+        let Range { start, end } = with_companions(text, &range, last_end.min(range.start));
         last_end = end;
         let fact = &text[start..end];
         if fact.chars().count() <= NUMBER_CHARS_MAX && !facts.iter().any(|known| known == fact) {

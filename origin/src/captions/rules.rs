@@ -68,6 +68,7 @@ impl Demands {
             banned,
             emoji: emoji(request.emoji()),
             hashtag_count: usize::from(request.hashtag_count()),
+            style: request.style().as_str().to_owned(),
             caption_utf16_max,
             caption_pieces_max: usize::MAX,
             completion_pieces_max: usize::MAX,

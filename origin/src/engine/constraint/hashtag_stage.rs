@@ -65,6 +65,15 @@ pub(super) enum HashtagStep {
     Leave,
 }
 
+/// An entry of one letter that may come next.
+#[derive(Clone, Copy, Debug)]
+struct Letter {
+    id: u32,
+    byte: u8,
+    /// May the name end after it, as far as the grammar is concerned?
+    accepting: bool,
+}
+
 impl HashtagStage {
     pub(super) fn new(prepared: &PreparedConstraint, pieces: usize) -> Self {
         Self {
@@ -155,27 +164,40 @@ impl HashtagStage {
         }
         let left = self.closing_letters_left.unwrap_or(CLOSING_LETTERS_MAX);
         self.closing_letters_left = Some(left.saturating_sub(1));
-        let grammar = self.matcher.mask()?;
-        mask.set_all(false);
-        let mut some_letter = false;
-        let letters = prepared.letter_ids().iter().filter(|(id, _)| grammar.permitted.is_allowed(*id));
-        let letters: Vec<(u32, u8)> = letters.copied().collect();
-        for (id, letter) in &letters {
+        let letters = self.letters(prepared)?;
+        let ends = |letter: &Letter| {
             let mut text = self.text.clone();
-            text.push(*letter);
-            if hashtags.lacks(prepared, &name_of(&text)) {
-                mask.allow_token(*id);
-                some_letter = true;
-            }
-        }
-        if !some_letter {
-            letters.iter().for_each(|(id, _)| mask.allow_token(*id));
+            text.push(letter.byte);
+            letter.accepting && hashtags.lacks(prepared, &name_of(&text))
+        };
+        let completes = letters.iter().any(ends);
+        mask.set_all(false);
+        for letter in letters.iter().filter(|letter| !completes || ends(letter)) {
+            mask.allow_token(letter.id);
         }
         if left == 0 || letters.is_empty() {
             Ok(HashtagStep::Leave)
         } else {
             Ok(HashtagStep::Free { may_leave: false })
         }
+    }
+
+    /// The single letters that may come next and leave a way on: not those of a number that has begun.
+    fn letters(&mut self, prepared: &PreparedConstraint) -> Result<Vec<Letter>, ConstraintError> {
+        let permitted = self.matcher.mask()?;
+        let mut letters = Vec::new();
+        for (id, byte) in
+            prepared.letter_ids().iter().copied().filter(|(id, _)| permitted.permitted.is_allowed(*id))
+        {
+            let mut matcher = self.matcher.clone();
+            matcher.consume(id)?;
+            let after = matcher.mask()?;
+            let goes_on = prepared.letter_ids().iter().any(|(id, _)| after.permitted.is_allowed(*id));
+            if after.accepting || goes_on {
+                letters.push(Letter { id, byte, accepting: after.accepting });
+            }
+        }
+        Ok(letters)
     }
 
     /// Cuts off what no letter can follow: half a character, half a number.
@@ -188,8 +210,7 @@ impl HashtagStage {
             if self.text.is_empty() && prepared.starts_with_blank() {
                 return self.put_blank(prepared);
             }
-            let permitted = &self.matcher.mask()?.permitted;
-            let takes_letter = prepared.letter_ids().iter().any(|(id, _)| permitted.is_allowed(*id));
+            let takes_letter = self.letters(prepared)?.iter().any(|letter| letter.accepting);
             if takes_letter && std::str::from_utf8(&self.text).is_ok() {
                 return Ok(());
             }

@@ -10,7 +10,7 @@ use toktrie::recognizer::{FunctionalRecognizer, StackRecognizer};
 use toktrie::{SimpleVob, TokTrie};
 
 use super::relations::Relations;
-use super::rules::CaptionRules;
+use super::rules::{BannedInName, CaptionRules};
 use super::trie::{ROOT, Trie};
 
 /// Most masks that the sequences of one request keep.
@@ -28,6 +28,9 @@ pub struct LexiconFile {
     /// What goes with each kind of scene and its nouns, by kind.
     #[serde(default)]
     pub hashtags_of_scenes: BTreeMap<String, SceneHashtags>,
+    /// What goes with each style.
+    #[serde(default)]
+    pub hashtags_of_styles: HashMap<String, Vec<String>>,
     /// Words that make no hashtag.
     #[serde(default)]
     pub small_words: Vec<String>,
@@ -71,7 +74,10 @@ impl Lexicon {
 pub(super) struct RequestLexicon {
     model: Arc<Lexicon>,
     own_words: Trie,
+    /// Names of the request's own words, with the blanks between them.
     own_names: Trie,
+    /// The same, by their names without blanks.
+    own_by_name: HashMap<String, Vec<String>>,
     /// The known hashtags that go with the request; all of them when these are few.
     hashtags: Arc<Trie>,
     /// Nodes of the model's words below which every word is banned.
@@ -121,18 +127,30 @@ impl RequestLexicon {
         let banned_words: HashSet<&str> = rules.banned.iter().map(String::as_str).collect();
         let required = rules.required.iter().flat_map(|required| &required.alternatives);
         let own_words = own_words(rules.sources.iter().chain(required), &banned_words);
-        let own_names = Trie::of(model.relations.own_names(&rules.sources));
+        let own = model.relations.own_names(&rules.sources);
+        let own_names = Trie::of(&own);
+        let mut own_by_name: HashMap<String, Vec<String>> = HashMap::new();
+        own.into_iter().for_each(|spaced| own_by_name.entry(spaced.replace(' ', "")).or_default().push(spaced));
         let wanted = rules.hashtag_count + RELATED_SPARE;
-        let related = model.relations.related(&rules.sources, &model.names, wanted);
+        let related = model.relations.related(rules, &model.names, wanted);
         let hashtags =
             if related.len() >= wanted { Arc::new(Trie::of(related)) } else { Arc::clone(&model.hashtags) };
         let (dead, banned) = without(&model.words, &banned_words);
-        let banned_names = rules.banned_in_names();
+        let masks = Mutex::default();
+        let unusable = UsedNames::default();
+        let mut lexicon =
+            Self { model, own_words, own_names, own_by_name, hashtags, dead, banned, unusable, masks };
+        lexicon.unusable = lexicon.banned_names(&rules.banned_in_names());
+        lexicon
+    }
+
+    fn banned_names(&self, banned: &[BannedInName]) -> UsedNames {
+        let is_banned = |name: &&String| banned.iter().any(|banned| banned.stands_in(name));
         let mut unusable = UsedNames::default();
-        for name in model.names.iter().filter(|name| banned_names.iter().any(|banned| banned.stands_in(name))) {
-            unusable.add(&hashtags, name);
+        for name in self.model.names.iter().chain(self.own_by_name.keys()).filter(is_banned) {
+            self.use_name(&mut unusable, name);
         }
-        Self { model, own_words, own_names, hashtags, dead, banned, unusable, masks: Mutex::default() }
+        unusable
     }
 
     /// The names that are used before the first hashtag: those that may not be.
@@ -225,17 +243,13 @@ impl RequestLexicon {
         let own = state.own.and_then(|node| match (node, byte) {
             // A name begins with a blank.
             (ROOT, b' ') => Some(ROOT),
-            _ => self.own_names.child(node, byte),
+            _ => self.own_names.child(node, byte).filter(|child| leaves(&used.own, &self.own_names, *child)),
         });
-        let next = if byte == b' ' {
-            // A blank after which nothing could come would have to be given up.
-            let hashtags = &self.hashtags;
-            let goes_on = |node: &u32| hashtags.children(*node).any(|child| used.leaves(hashtags, child));
-            NameState { known: state.known.filter(goes_on), own }
-        } else {
-            let known = state.known.and_then(|node| self.hashtags.child(node, byte));
-            NameState { known: known.filter(|node| used.leaves(&self.hashtags, *node)), own }
-        };
+        let known = state.known.and_then(|node| match (node, byte) {
+            (ROOT, b' ') => Some(ROOT),
+            _ => self.hashtags.child(node, byte).filter(|node| leaves(&used.known, &self.hashtags, *node)),
+        });
+        let next = NameState { known, own };
         (next.known.is_some() || next.own.is_some()).then_some(next)
     }
 
@@ -257,25 +271,37 @@ impl RequestLexicon {
 
     /// Notes that a name is used, so that no other hashtag begins on a way that leads to it alone.
     pub(super) fn use_name(&self, used: &mut UsedNames, name: &str) {
-        used.add(&self.hashtags, name);
+        note(&mut used.known, &self.hashtags, name);
+        for spaced in self.own_by_name.get(name).into_iter().flatten() {
+            note(&mut used.own, &self.own_names, spaced);
+        }
     }
 }
 
-/// How many of the names below each node of the known hashtags are used.
+/// How many of the names below each node are used, of the known hashtags and of the request's own.
 #[derive(Clone, Debug, Default)]
-pub(super) struct UsedNames(HashMap<u32, u32>);
+pub(super) struct UsedNames {
+    known: HashMap<u32, u32>,
+    own: HashMap<u32, u32>,
+}
 
-impl UsedNames {
-    fn add(&mut self, hashtags: &Trie, name: &str) {
-        let path = hashtags.path(name);
-        if path.last().is_some_and(|node| hashtags.is_end(*node)) {
-            path.into_iter().for_each(|node| *self.0.entry(node).or_default() += 1);
-        }
+fn note(used: &mut HashMap<u32, u32>, names: &Trie, name: &str) {
+    let path = names.path(name);
+    // Each once: counting one twice would take its neighbours out.
+    if path.last().is_some_and(|node| names.is_end(*node) && !is_used(used, names, *node)) {
+        path.into_iter().for_each(|node| *used.entry(node).or_default() += 1);
     }
+}
 
-    fn leaves(&self, hashtags: &Trie, node: u32) -> bool {
-        self.0.get(&node).is_none_or(|used| *used < hashtags.ends_below(node))
-    }
+/// Is the name that ends at `node` used? Below it others may be; those are counted apart.
+fn is_used(used: &HashMap<u32, u32>, names: &Trie, node: u32) -> bool {
+    let below: u32 = names.children(node).filter_map(|child| used.get(&child)).sum();
+    used.get(&node).is_some_and(|count| *count > below)
+}
+
+/// Is there a name at `node` or below that is not used?
+fn leaves(used: &HashMap<u32, u32>, names: &Trie, node: u32) -> bool {
+    used.get(&node).is_none_or(|used| *used < names.ends_below(node))
 }
 
 /// The words of some texts, as typed and with letters of another case.

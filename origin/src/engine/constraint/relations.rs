@@ -7,6 +7,7 @@ use lede_shared::api::text::fold_case;
 
 use super::lexicon::LexiconFile;
 use super::room::NAME_CHARS_MAX;
+use super::rules::CaptionRules;
 
 /// Most words of a request that are looked at: hashtags are about what is said first.
 const WORDS_MAX: usize = 48;
@@ -25,6 +26,9 @@ pub(super) struct Relations {
     kinds: Vec<Vec<String>>,
     /// By noun: its kinds and its own hashtags.
     nouns: HashMap<String, Vec<(usize, Vec<String>)>>,
+    /// Last words of the nouns.
+    heads: HashSet<String>,
+    styles: HashMap<String, Vec<String>>,
 }
 
 impl Relations {
@@ -37,7 +41,14 @@ impl Relations {
             }
             kinds.push(scene.hashtags.clone());
         }
-        Self { small_words: file.small_words.iter().cloned().collect(), kinds, nouns }
+        let heads = nouns.keys().filter_map(|noun| noun.rsplit(' ').next()).map(|head| stem(head).to_owned());
+        Self {
+            small_words: file.small_words.iter().cloned().collect(),
+            kinds,
+            heads: heads.collect(),
+            nouns,
+            styles: file.hashtags_of_styles.clone(),
+        }
     }
 
     /// Names made of words of the request: one, or two or three that follow each other, with blanks between them.
@@ -58,15 +69,15 @@ impl Relations {
     }
 
     /// Names that go with what the sources say, each once: those of nouns in them and, should these be fewer than
-    /// `wanted`, those of `known` that begin with a word of theirs.
+    /// `wanted`, those of the style and those of `known` that begin with a thing that they name.
     pub(super) fn related<'a>(
         &'a self,
-        sources: &[String],
+        rules: &CaptionRules,
         known: &'a [String],
         wanted: usize,
     ) -> HashSet<&'a str> {
         let mut related = HashSet::new();
-        let sources: Vec<Vec<String>> = sources.iter().map(|source| words(source).collect()).collect();
+        let sources: Vec<Vec<String>> = rules.sources.iter().map(|source| words(source).collect()).collect();
         for words in &sources {
             for count in 1..=NOUN_WORDS_MAX {
                 for window in words.windows(count) {
@@ -74,17 +85,21 @@ impl Relations {
                 }
             }
         }
-        for words in sources.iter().filter(|_| related.len() < wanted).collect::<Vec<_>>() {
-            let stems = words.iter().filter(|word| !self.small_words.contains(*word)).map(|word| stem(word));
-            for stem in stems.filter(|stem| stem.chars().count() >= STEM_CHARS_MIN) {
-                related.extend(known.iter().filter(|name| name.starts_with(stem)).map(String::as_str));
-            }
+        if related.len() >= wanted {
+            return related;
+        }
+        related.extend(self.styles.get(&rules.style).into_iter().flatten().map(String::as_str));
+        let things = sources.iter().flatten().map(|word| stem(word)).filter(|stem| self.heads.contains(*stem));
+        for thing in things.filter(|thing| thing.chars().count() >= STEM_CHARS_MIN) {
+            related.extend(known.iter().filter(|name| name.starts_with(thing)).map(String::as_str));
         }
         related
     }
 
     fn add_of_noun<'a>(&'a self, phrase: &str, related: &mut HashSet<&'a str>) {
-        for form in [phrase.to_owned(), stem(phrase).to_owned(), format!("{phrase}s"), format!("{phrase}es")] {
+        let singulars = ["s", "es"].iter().filter_map(|ending| phrase.strip_suffix(ending)).map(str::to_owned);
+        let plurals = [format!("{phrase}s"), format!("{phrase}es")];
+        for form in [phrase.to_owned()].into_iter().chain(singulars).chain(plurals) {
             for (kind, names) in self.nouns.get(&form).into_iter().flatten() {
                 related.extend(names.iter().chain(&self.kinds[*kind]).map(String::as_str));
             }
@@ -106,11 +121,7 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 
 /// Without the ending of a plural.
 fn stem(word: &str) -> &str {
-    ["ies", "es", "s"]
-        .iter()
-        .find_map(|ending| word.strip_suffix(ending))
-        .filter(|stem| stem.len() > 2)
-        .unwrap_or(word)
+    ["es", "s"].iter().find_map(|ending| word.strip_suffix(ending)).filter(|stem| stem.len() > 2).unwrap_or(word)
 }
 
 fn all_differ(words: &[String]) -> bool {
@@ -133,6 +144,7 @@ mod tests {
         Relations::new(&LexiconFile {
             small_words: vec!["the".to_owned(), "at".to_owned()],
             hashtags_of_scenes: BTreeMap::from([("food".to_owned(), scene)]),
+            hashtags_of_styles: HashMap::from([("bold".to_owned(), vec!["daring".to_owned()])]),
             ..LexiconFile::default()
         })
     }
@@ -146,14 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_with_a_noun_with_its_kind_or_shares_its_stem_is_related() {
+    fn what_goes_with_a_noun_and_its_kind_is_related_and_where_that_is_little_what_goes_with_the_style() {
         let known = ["stalls", "foodie", "marketday", "oliveoil", "opera", "interview"].map(str::to_owned);
         let relations = relations();
-        let said = ["olives with a view at the street market".to_owned()];
-        assert_eq!(relations.related(&said, &known, 3), HashSet::from(["stalls", "foodie", "oliveoil"]));
+        let sources = vec!["olives with a view at the street market".to_owned()];
+        let rules = CaptionRules { sources, style: "bold".to_owned(), ..CaptionRules::default() };
+        assert_eq!(relations.related(&rules, &known, 3), HashSet::from(["stalls", "foodie", "oliveoil"]));
         assert_eq!(
-            relations.related(&said, &known, 4),
-            HashSet::from(["stalls", "foodie", "oliveoil", "marketday"])
+            relations.related(&rules, &known, 4),
+            HashSet::from(["stalls", "foodie", "oliveoil", "marketday", "daring"])
         );
     }
 

@@ -42,6 +42,8 @@ pub struct CaptionRules {
     pub emoji: EmojiRule,
     /// Different hashtags wanted.
     pub hashtag_count: usize,
+    /// The style, by its name in the lexicon, for hashtags where the sources name little.
+    pub style: String,
     /// Longest caption in UTF-16 code units.
     pub caption_utf16_max: usize,
     /// Most vocabulary entries of a caption.

@@ -204,6 +204,7 @@ prop_compose! {
             caption_pieces_max: 160,
             completion_pieces_max: 200 + hashtag_count * HASHTAG_PIECES,
             sources, numbers, required, banned, emoji, hashtag_count,
+            style: String::new(),
         }
     }
 }
@@ -414,7 +415,7 @@ fn a_name_that_is_used_leads_on_to_others_or_is_made_to_differ() {
 fn a_name_whose_room_ends_inside_a_number_is_ended_with_letters() {
     let fixture = Fixture::new(byte_vocabulary(), None);
     let rules = CaptionRules {
-        numbers: vec!["123456789".to_owned()],
+        numbers: vec!["123456789".to_owned(), "1n2".to_owned()],
         hashtag_count: 6,
         completion_pieces_max: 6 * 8 + 20,
         caption_pieces_max: 10,
