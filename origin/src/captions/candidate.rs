@@ -32,6 +32,7 @@ const FACTS_MISSING: f64 = 8.0;
 const REPEATED: f64 = 5.0;
 const NAMES_MISSING: f64 = 6.0;
 const NAME_INVENTED: f64 = 6.0;
+const SMALL_BEGINNING: f64 = 2.0;
 const CONTENT_MISSING: f64 = 12.0;
 const SAID_ALREADY: f64 = 6.0;
 
@@ -90,6 +91,7 @@ impl<'a> Judge<'a> {
         let repeats = repeats_itself(&caption) || says_something_twice(&folded);
         let names_kept = self.content.names_kept(&caption);
         let invents_name = invents_name(&caption, &rules.sources);
+        let begins_small = a_sentence_begins_small(&caption);
         let weigh = |applies: bool, weight: f64| if applies { weight } else { 0.0 };
         let score = f64::from(finished.log_probability_mean)
             - weigh(written.lacks_required, LACKS_REQUIRED)
@@ -100,6 +102,7 @@ impl<'a> Judge<'a> {
             - weigh(repeats, REPEATED)
             - NAMES_MISSING * (1.0 - names_kept)
             - weigh(invents_name, NAME_INVENTED)
+            - weigh(begins_small, SMALL_BEGINNING)
             - CONTENT_MISSING * (COVERAGE_WANTED - coverage).max(0.0)
             - (1.0 - coverage);
         let is_poor = written.lacks_required
@@ -110,6 +113,7 @@ impl<'a> Judge<'a> {
             || repeats
             || names_kept < 1.0
             || invents_name
+            || begins_small
             || coverage < COVERAGE_GOOD;
         let verdict = match (self.is_usable(&caption, &folded, &hashtags), is_poor) {
             (false, _) => Verdict::Unusable,
@@ -204,6 +208,16 @@ pub(super) fn good_count(candidates: &[Candidate], chosen: &[usize]) -> usize {
         .map(|candidate| candidate.folded.as_str())
         .collect();
     different.len()
+}
+
+/// Does a sentence begin with a small letter?
+fn a_sentence_begins_small(caption: &str) -> bool {
+    let begins_small = |sentence: &str| sentence.trim_start().starts_with(char::is_lowercase);
+    caption
+        .split_inclusive(". ")
+        .flat_map(|part| part.split_inclusive("! "))
+        .flat_map(|part| part.split_inclusive("? "))
+        .any(begins_small)
 }
 
 /// Does the caption name somebody or something that the request does not?
@@ -315,6 +329,17 @@ mod tests {
             (Verdict::Good, Verdict::Poor, Verdict::Poor)
         );
         assert!(plain.score > without_fact.score && without_fact.score > cut.score && cut.score > forced.score);
+    }
+
+    #[test]
+    fn a_sentence_that_begins_small_is_poor() {
+        for (caption, verdict) in [
+            ("Strike it. warm light, here.", Verdict::Poor),
+            ("warm light.", Verdict::Poor),
+            ("Who knew? Warm light. @bay, 7:30 a.m.", Verdict::Good),
+        ] {
+            assert_eq!(judged(caption, &["sun", "sea"]).verdict, verdict, "{caption}");
+        }
     }
 
     #[test]
