@@ -37,6 +37,8 @@ pub(super) struct CaptionStage {
     missing: Vec<usize>,
     emoji_missing: usize,
     leaves_refused: usize,
+    /// The length of the text when the model first wanted to leave.
+    left_at: Option<usize>,
     pub(super) was_cut: bool,
     pub(super) length_forced: bool,
     pub(super) lacks_required: bool,
@@ -67,6 +69,7 @@ impl CaptionStage {
             missing: Vec::new(),
             emoji_missing: 0,
             leaves_refused: 0,
+            left_at: None,
             was_cut: false,
             length_forced: false,
             lacks_required: false,
@@ -92,6 +95,7 @@ impl CaptionStage {
     /// The model wants to leave and may not. True when it has been refused often enough.
     pub(super) fn refuse_leave(&mut self) -> bool {
         self.leaves_refused += 1;
+        self.left_at.get_or_insert(self.text.len());
         self.leaves_refused > LEAVES_REFUSED_MAX
     }
 
@@ -218,9 +222,14 @@ impl CaptionStage {
     /// a word where it could have ended. The device does not read what is put there: only hashtags follow.
     pub(super) fn close(&mut self, prepared: &PreparedConstraint, was_left: bool) -> Result<(), ConstraintError> {
         let complete = self.complete_at.unwrap_or(0);
-        let written = self.text.trim_ascii_end().len();
+        let mut written = self.text.trim_ascii_end().len();
         let before = std::mem::take(&mut self.text);
-        let ended = if was_left { complete } else { self.word_ended_at.unwrap_or(complete) };
+        let mut ended = if was_left { complete } else { self.word_ended_at.unwrap_or(complete) };
+        let says = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
+        // What the model put behind the end that it had wanted is dropped when it says nothing.
+        if let Some(left_at) = self.left_at.filter(|at| was_left && !before.iter().skip(*at).any(says)) {
+            (ended, written) = (left_at.min(ended), left_at.min(written));
+        }
         self.set(prepared, before[..ended].trim_ascii_end())?;
         let lacking = self.missing.len();
         self.look_for_missing(prepared);
