@@ -168,7 +168,8 @@ class Run:
     """One training run in one folder."""
 
     def __init__(self, arguments):
-        self.arguments, self.preset = arguments, PRESETS[arguments.preset]
+        self.arguments, self.preset = arguments, dict(PRESETS[arguments.preset])
+        self.preset["batch_tokens"] = arguments.batch_tokens or self.preset["batch_tokens"]
         self.steps = arguments.steps or self.preset["steps"]
         arguments.out.mkdir(parents=True, exist_ok=True)
         self.checkpoint = arguments.out / "checkpoint.pt"
@@ -257,6 +258,7 @@ def main():
     parser.add_argument("--steps", type=int, help="length of the schedule")
     parser.add_argument("--until", type=int, help="stop at this step, before the schedule ends")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of training")
+    parser.add_argument("--batch-tokens", type=int, help="tokens of a batch, instead of the preset's")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
