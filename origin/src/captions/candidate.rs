@@ -113,7 +113,6 @@ impl<'a> Judge<'a> {
             || repeats
             || names_kept < 1.0
             || invents_name
-            || begins_small
             || coverage < COVERAGE_GOOD;
         let verdict = match (self.is_usable(&caption, &folded, &hashtags), is_poor) {
             (false, _) => Verdict::Unusable,
@@ -332,14 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_that_begins_small_is_poor() {
-        for (caption, verdict) in [
-            ("Strike it. warm light, here.", Verdict::Poor),
-            ("warm light.", Verdict::Poor),
-            ("Who knew? Warm light. @bay, 7:30 a.m.", Verdict::Good),
-        ] {
-            assert_eq!(judged(caption, &["sun", "sea"]).verdict, verdict, "{caption}");
-        }
+    fn a_sentence_that_begins_small_ranks_behind_one_that_does_not() {
+        let score = |caption| judged(caption, &["sun", "sea"]).score;
+        let whole = score("Strike it. Warm light, here.");
+        assert!(score("Strike it. warm light, here.") < whole && score("strike it. Warm light, here.") < whole);
+        assert_eq!(score("Who knew? Warm light. @bay, 7:30 a.m."), whole);
     }
 
     #[test]
