@@ -150,6 +150,18 @@ impl<'a> Judge<'a> {
 }
 
 impl Candidate {
+    /// The same, with hashtags of the others where its own are fewer than `count`: all keep the rules of one request.
+    pub(super) fn with_hashtags_of(&self, others: &[Self], count: usize) -> Self {
+        let mut candidate = self.clone();
+        for hashtag in others.iter().flat_map(|other| &other.hashtags) {
+            if candidate.hashtags.len() < count && !candidate.hashtags.contains(hashtag) {
+                candidate.hashtags.push(hashtag.clone());
+            }
+        }
+        candidate.hashtags_are_missing = candidate.hashtags.len() < count;
+        candidate
+    }
+
     /// A caption and its hashtags in which no rule is broken, by a judge who leaves nothing to choose.
     pub(super) fn of_provider(caption: String, names: &[String], facts_are_missing: bool) -> Self {
         let folded = fold_case(&caption);
@@ -348,6 +360,17 @@ mod tests {
             assert_eq!(judged_for(body.clone(), written(caption, &[])).verdict, Verdict::Unusable, "{caption}");
         }
         assert_eq!(judged_for(body, written("Light for Zoë.", &[])).verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn hashtags_that_are_missing_are_taken_from_other_candidates() {
+        let candidates = [judged("Warm light.", &["sun"]), judged("Soft, warm light.", &["sun", "sea"])];
+        let complete = candidates[0].with_hashtags_of(&candidates, 2);
+        assert_eq!(
+            (complete.hashtags.as_slice(), complete.hashtags_are_missing),
+            (&["#sun".to_owned(), "#sea".to_owned()][..], false)
+        );
+        assert!(candidates[0].with_hashtags_of(&candidates[..1], 2).hashtags_are_missing);
     }
 
     #[test]

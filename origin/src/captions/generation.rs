@@ -107,7 +107,9 @@ impl Generator<'_> {
         if chosen.len() < variants {
             return Err(CaptionError::GenerationFailed);
         }
-        let variants = chosen.into_iter().map(|index| candidates[index].clone()).collect();
+        let complete =
+            |index: usize| candidates[index].with_hashtags_of(&candidates, usize::from(request.hashtag_count()));
+        let variants = chosen.into_iter().map(complete).collect();
         Ok(Generation { variants, description_was_cut: shared.prompt.description_was_cut, cost })
     }
 
