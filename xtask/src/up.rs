@@ -40,7 +40,7 @@ pub(crate) fn up(workspace: &Workspace, options: &UpOptions) -> Result<()> {
 
     let signals = Signals::listen()?;
     let mut running = Running::default();
-    running.start("origin", &mut origin_command(workspace, options, (&binary, &library), &secrets))?;
+    running.start("origin", &mut origin_command(workspace, options.port_origin, (&binary, &library), &secrets))?;
     let origin_health = format!("http://127.0.0.1:{}/health/ready", options.port_origin);
     if running.wait_until_ready(&origin_health, ORIGIN_READY_TIMEOUT, &signals)? == Waited::Signalled {
         return Ok(());
@@ -54,16 +54,17 @@ pub(crate) fn up(workspace: &Workspace, options: &UpOptions) -> Result<()> {
     running.wait_until_signalled(&signals)
 }
 
-fn origin_command(
+/// The origin with the development secrets, listening on `port` of this machine.
+pub(crate) fn origin_command(
     workspace: &Workspace,
-    options: &UpOptions,
+    port: u16,
     (binary, library): (&Path, &Path),
     secrets: &DevelopmentSecrets,
 ) -> Command {
     let mut origin = Command::new(binary);
     origin
         .current_dir(&workspace.root)
-        .env("LEDE_LISTEN", format!("127.0.0.1:{}", options.port_origin))
+        .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
         .env("LEDE_ORT_LIBRARY", library)
         .env("LEDE_API_KEY_HASHES", secrets.api_key_hashes())
         .env("LEDE_EDGE_SIGNING_KEYS", secrets.signing_key());

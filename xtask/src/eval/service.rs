@@ -14,10 +14,10 @@ use super::fixture::Description;
 use crate::build::origin;
 use crate::cli::EvalOptions;
 use crate::setup;
-use crate::up::ORIGIN_READY_TIMEOUT;
 use crate::up::running::{Running, Waited};
 use crate::up::secrets::DevelopmentSecrets;
 use crate::up::signals::Signals;
+use crate::up::{self, ORIGIN_READY_TIMEOUT};
 use crate::workspace::Workspace;
 
 /// Captions of every description.
@@ -117,20 +117,9 @@ fn start_origin(workspace: &Workspace, running: &mut Running, signals: &Signals)
     Ok((url, secrets.api_key))
 }
 
-fn command(
-    workspace: &Workspace,
-    port: u16,
-    (binary, library): (&Path, &Path),
-    secrets: &DevelopmentSecrets,
-) -> Command {
-    let mut origin = Command::new(binary);
+fn command(workspace: &Workspace, port: u16, programs: (&Path, &Path), secrets: &DevelopmentSecrets) -> Command {
+    let mut origin = up::origin_command(workspace, port, programs, secrets);
     origin
-        .current_dir(&workspace.root)
-        .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
-        .env("LEDE_MODEL_DIR", workspace.model())
-        .env("LEDE_ORT_LIBRARY", library)
-        .env("LEDE_API_KEY_HASHES", secrets.api_key_hashes())
-        .env("LEDE_EDGE_SIGNING_KEYS", secrets.signing_key())
         // A busy machine is measured, not cut off.
         .env("LEDE_REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT.as_millis().to_string())
         // A line per answer would drown the progress.
