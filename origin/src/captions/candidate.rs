@@ -69,11 +69,14 @@ pub(super) struct Candidate {
 pub(super) struct Judge<'a> {
     demands: &'a Demands,
     content: Content,
+    /// The texts of the request, folded.
+    sources: Vec<String>,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(demands: &'a Demands, description: &str) -> Self {
-        Self { demands, content: Content::of(description) }
+        let sources = demands.rules.sources.iter().map(|text| fold_case(text)).collect();
+        Self { demands, content: Content::of(description), sources }
     }
 
     /// Judges a finished sequence.
@@ -90,7 +93,7 @@ impl<'a> Judge<'a> {
         let coverage = self.content.coverage(&caption);
         let repeats = repeats_itself(&caption) || says_something_twice(&folded);
         let names_kept = self.content.names_kept(&caption);
-        let invents_name = invents_name(&caption, &rules.sources);
+        let invents_name = invents_name(&caption, &self.sources);
         let begins_small = a_sentence_begins_small(&caption);
         let weigh = |applies: bool, weight: f64| if applies { weight } else { 0.0 };
         let score = f64::from(finished.log_probability_mean)
@@ -231,9 +234,8 @@ fn a_sentence_begins_small(caption: &str) -> bool {
         .any(begins_small)
 }
 
-/// Does the caption name somebody or something that the request does not?
+/// Does the caption name somebody or something that the request, whose folded texts these are, does not?
 fn invents_name(caption: &str, sources: &[String]) -> bool {
-    let sources: Vec<String> = sources.iter().map(|text| fold_case(text)).collect();
     let is_known = |name: &String| sources.iter().any(|source| contains_folded_word(source, name));
     !Content::of(caption).names().iter().all(is_known)
 }
