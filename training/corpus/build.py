@@ -126,7 +126,7 @@ def example(seed, index, split="train"):
     if split not in SPLITS:
         raise ValueError(f"split is one of {SPLITS}, not {split!r}")
     rng = random.Random(f"{seed}/{split}/{index}")
-    pool = Pool(split == "heldout", plain=True)
+    pool = Pool(split == "heldout")
     style = STYLES[rng.randrange(len(STYLES))]
     asked = draw_asked(rng, pool)
     draft = (draft_of_said if rng.random() < SAID_SHARE else draft_of_scene)(style, rng, pool)

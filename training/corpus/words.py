@@ -23,17 +23,16 @@ UNWANTED = re.compile(
     )
 )
 HELDOUT_SHARE = 20  # one word in this many is never trained on
-PLAIN_WORDS_SHARE = 0.55  # of the invented words of a pool with plain words in it
+PLAIN_WORDS_SHARE = 0.55  # of the invented words
 BLEND_SHARE = 0.4  # of those: the start of one plain word and the end of another
 ACCENTS = str.maketrans("aeiou", "áéíóü")
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Which words may be drawn: trained or held-out ones, with plain English among them or not."""
+    """Which words may be drawn: trained or held-out ones."""
 
     heldout: bool = False
-    plain: bool = False
 
 
 def bucket(text, count):
@@ -73,7 +72,7 @@ def invented_word(rng):
 def pseudo_word(rng, pool):
     """A lower-case word of 4 to 12 letters from the pool."""
     while True:
-        word = plain_word(rng) if pool.plain and rng.random() < PLAIN_WORDS_SHARE else invented_word(rng)
+        word = plain_word(rng) if rng.random() < PLAIN_WORDS_SHARE else invented_word(rng)
         if 4 <= len(word) <= 12 and not UNWANTED.search(word) and (bucket(word, HELDOUT_SHARE) == 0) == pool.heldout:
             return word
 

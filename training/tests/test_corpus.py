@@ -157,8 +157,8 @@ class Corpus(unittest.TestCase):
         for item in self.train:
             self.assertFalse([text for text in started if item.description.lower().startswith(text)], item)
         rng = random.Random(SEED)
-        self.assertTrue(all(bucket(pseudo_word(rng, Pool(True, True)), HELDOUT_SHARE) == 0 for _ in range(50)))
-        self.assertTrue(all(bucket(pseudo_word(rng, Pool(plain=True)), HELDOUT_SHARE) != 0 for _ in range(500)))
+        self.assertTrue(all(bucket(pseudo_word(rng, Pool(True)), HELDOUT_SHARE) == 0 for _ in range(50)))
+        self.assertTrue(all(bucket(pseudo_word(rng, Pool()), HELDOUT_SHARE) != 0 for _ in range(500)))
 
     def test_more_than_half_of_the_examples_hold_an_invented_word(self):
         share = sum(bool(item.invented) for item in self.train) / len(self.train)
@@ -169,7 +169,7 @@ class Corpus(unittest.TestCase):
 
     def test_invented_words_are_fit_to_print(self):
         rng = random.Random(SEED)
-        self.assertFalse([word for word in (pseudo_word(rng, Pool(plain=True)) for _ in range(3000)) if UNWANTED.search(word)])
+        self.assertFalse([word for word in (pseudo_word(rng, Pool()) for _ in range(3000)) if UNWANTED.search(word)])
 
     def test_a_style_does_not_lean_on_few_frames(self):
         openings = defaultdict(Counter)
