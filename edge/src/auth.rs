@@ -1,28 +1,37 @@
 //! Who is asking.
 
-use lede_shared::api_key::{ApiKeyTable, TenantId, bearer_credentials};
+use std::rc::Rc;
+
+use lede_shared::api_key::{ApiKeyTable, bearer_credentials};
+use lede_shared::plan::KeyRecord;
 use lede_shared::problem::ProblemCode;
 
+use crate::context::RequestContext;
 use crate::error::Failure;
 use crate::http::{AUTHORIZATION, Headers};
 
 /// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Principal {
-    pub(crate) tenant: TenantId,
+    /// The key's record: tenant, scopes, plan.
+    pub(crate) record: Rc<KeyRecord>,
 }
 
 /// Reads `Authorization: Bearer <API key>`.
 ///
 /// # Errors
 /// 401 when there is no key or it is not known.
-pub(crate) fn authenticate(api_keys: &ApiKeyTable, headers: &Headers) -> Result<Principal, Failure> {
+pub(crate) async fn authenticate(context: &RequestContext, headers: &Headers) -> Result<Principal, Failure> {
+    find(&context.config.api_keys, headers)
+}
+
+fn find(api_keys: &ApiKeyTable, headers: &Headers) -> Result<Principal, Failure> {
     let Some(api_key) = headers.get(AUTHORIZATION).and_then(bearer_credentials) else {
         let detail = "send the key as Authorization: Bearer <API key>";
         return Err(Failure::unauthorized(ProblemCode::MissingApiKey, detail, "Bearer"));
     };
     match api_keys.tenant_of(api_key) {
-        Some(tenant) => Ok(Principal { tenant: tenant.clone() }),
+        Some(tenant) => Ok(Principal { record: Rc::new(KeyRecord::standard(tenant.clone())) }),
         None => {
             let challenge = r#"Bearer error="invalid_token""#;
             Err(Failure::unauthorized(ProblemCode::InvalidApiKey, "this API key is not known", challenge))
@@ -39,12 +48,12 @@ mod tests {
     fn authenticate_as(authorization: Option<&str>) -> Result<Principal, ProblemCode> {
         let table = ApiKeyTable::parse(&format!("acme={}", ApiKeyHash::of("key-a"))).unwrap();
         let sent = authorization.map(|value| (AUTHORIZATION, value.to_owned()));
-        authenticate(&table, &Headers(sent.into_iter().collect())).map_err(|failure| failure.problem.code)
+        find(&table, &Headers(sent.into_iter().collect())).map_err(|failure| failure.problem.code)
     }
 
     #[test]
     fn a_known_key_names_its_tenant() {
-        assert_eq!(authenticate_as(Some("Bearer key-a")).unwrap().tenant.as_str(), "acme");
+        assert_eq!(authenticate_as(Some("Bearer key-a")).unwrap().record.tenant.as_str(), "acme");
     }
 
     #[test]

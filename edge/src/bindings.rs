@@ -12,6 +12,7 @@ use futures_util::future::{Either, LocalBoxFuture, select};
 use lede_shared::clock::UnixMillis;
 
 use crate::http::Headers;
+use crate::isolate::Isolate;
 
 /// A call to the platform failed. The text is for the log, never for a caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +127,7 @@ pub(crate) trait LogSink {
 /// Everything the platform gives to one request.
 #[derive(Clone)]
 pub(crate) struct Bindings {
+    pub(crate) isolate: Rc<Isolate>,
     pub(crate) captions: Rc<dyn WorkersKv>,
     pub(crate) fetch: Rc<dyn Fetch>,
     pub(crate) clock: Rc<dyn Clock>,

@@ -3,11 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use lede_shared::api::ValidRequest;
-use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::clock::UnixMillis;
 use lede_shared::headers::{TRACEPARENT, X_REQUEST_ID, traceparent_is_valid};
-use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::request_id::RequestId;
 
@@ -54,16 +51,6 @@ impl RequestContext {
     /// When the origin's answer is of no use any more, for work that begins now.
     pub(crate) fn origin_deadline(&self) -> UnixMillis {
         self.now().plus(self.config.origin_timeout_ms)
-    }
-
-    pub(crate) fn cache_key(&self, request: &ValidRequest) -> CacheKey {
-        let namespace = CacheNamespace {
-            model: &self.config.model,
-            policy_version: POLICY.version,
-            epoch: self.config.cache_epoch,
-            tenant: None,
-        };
-        CacheKey::of(&namespace, request)
     }
 
     /// Waits for `work` and adds its time to one of [`Spans`].

@@ -3,7 +3,9 @@
 use lede_shared::headers::{CACHE_STATUS, PROBLEM_JSON};
 use lede_shared::problem::{Problem, ProblemCode};
 
-use crate::http::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, Headers, RETRY_AFTER, Response, WWW_AUTHENTICATE, to_json};
+use crate::http::{
+    ALLOW, Body, CACHE_CONTROL, CONTENT_TYPE, Headers, RETRY_AFTER, Response, WWW_AUTHENTICATE, to_json,
+};
 
 /// A request that ends with a problem, and the headers that belong to it.
 #[derive(Debug)]
@@ -54,6 +56,6 @@ impl Failure {
         if let Some(seconds) = problem.retry_after_s {
             headers.push(RETRY_AFTER, seconds.to_string());
         }
-        Response { status: problem.status, headers, body: to_json(&problem) }
+        Response { status: problem.status, headers, body: Body::Whole(to_json(&problem)) }
     }
 }

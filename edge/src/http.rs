@@ -1,5 +1,7 @@
 //! Requests and answers as the pipeline sees them: plain Rust, so that it runs natively as well as in a Worker.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::bindings::ByteSource;
@@ -91,14 +93,37 @@ impl Request {
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Headers,
-    /// Empty for an answer without a body.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
+}
+
+/// The body of an answer.
+pub(crate) enum Body {
+    /// All of it; empty for an answer without one.
+    Whole(Vec<u8>),
+    /// As it comes: passed on piece by piece. When the caller leaves, it is dropped, and its sender learns of it.
+    Streamed(Box<dyn ByteSource>),
+}
+
+impl Body {
+    /// The body of an answer without one.
+    pub(crate) const fn empty() -> Self {
+        Self::Whole(Vec::new())
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(body) => write!(formatter, "{}", String::from_utf8_lossy(body)),
+            Self::Streamed(_) => formatter.write_str("Streamed(…)"),
+        }
+    }
 }
 
 impl Response {
     /// 200 with a body that is JSON already.
     pub(crate) fn json(body: Vec<u8>) -> Self {
-        Self { status: 200, headers: Headers(vec![(CONTENT_TYPE, JSON.to_owned())]), body }
+        Self { status: 200, headers: Headers(vec![(CONTENT_TYPE, JSON.to_owned())]), body: Body::Whole(body) }
     }
 
     /// The same with one more header.
@@ -111,7 +136,7 @@ impl Response {
     pub(crate) fn not_modified(mut self) -> Self {
         self.status = 304;
         self.headers.0.retain(|(name, _)| *name != CONTENT_TYPE);
-        self.body.clear();
+        self.body = Body::empty();
         self
     }
 }

@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod error;
 mod http;
+mod isolate;
 mod origin_client;
 mod response_cache;
 mod router;
@@ -30,7 +31,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let config = workers::config(&env);
     let request = workers::read_request(request);
     let response = router::answer(config, bindings, request).await;
-    workers::write_response(&response)
+    workers::write_response(response)
 }
 
 /// A panic is a fault of ours and ends its request. Its place is logged; its message might quote a caller.

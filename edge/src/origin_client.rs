@@ -5,7 +5,7 @@ mod failure;
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::clock::UnixMillis;
 use lede_shared::headers::{CACHE_STATUS, TRACEPARENT, X_DEADLINE_MS, X_REQUEST_ID};
-use lede_shared::signature::{SignatureHeaders, SignedRequest};
+use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest};
 use serde::de::DeserializeOwned;
 
 use crate::auth::Principal;
@@ -30,7 +30,9 @@ const BATCH_ANSWER_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// A question to the origin.
 #[derive(Debug)]
 pub(crate) struct OriginRequest {
-    path: &'static str,
+    method: &'static str,
+    path_and_query: String,
+    /// Empty for a `GET`.
     body: Vec<u8>,
     answer_bytes_max: usize,
 }
@@ -39,12 +41,23 @@ impl OriginRequest {
     /// One caption. `body` is the canonical JSON.
     pub(crate) fn generate(body: String) -> Self {
         let answer_bytes_max = GENERATE_ANSWER_BYTES_MAX;
-        Self { path: GENERATE_PATH, body: body.into_bytes(), answer_bytes_max }
+        Self {
+            method: "POST",
+            path_and_query: GENERATE_PATH.to_owned(),
+            body: body.into_bytes(),
+            answer_bytes_max,
+        }
     }
 
     /// Many captions. `body` is the canonical JSON.
     pub(crate) fn batch(body: String) -> Self {
-        Self { path: BATCH_PATH, body: body.into_bytes(), answer_bytes_max: BATCH_ANSWER_BYTES_MAX }
+        let answer_bytes_max = BATCH_ANSWER_BYTES_MAX;
+        Self { method: "POST", path_and_query: BATCH_PATH.to_owned(), body: body.into_bytes(), answer_bytes_max }
+    }
+
+    /// A `GET` of one of the routes that are for the edge alone.
+    fn internal(path_and_query: String, answer_bytes_max: usize) -> Self {
+        Self { method: "GET", path_and_query, body: Vec::new(), answer_bytes_max }
     }
 }
 
@@ -66,18 +79,30 @@ pub(crate) struct OriginAnswer<T> {
     pub(crate) created: UnixMillis,
 }
 
-/// Sends `request` for `principal`, signed, and reads an answer of the contract.
+/// Sends `request` for the caller of `claims`, signed, and reads an answer of the contract.
 ///
 /// # Errors
 /// A problem that the caller may be told.
 pub(crate) async fn ask<T: DeserializeOwned>(
     context: &RequestContext,
-    principal: &Principal,
+    claims: &Claims,
     request: &OriginRequest,
 ) -> Result<OriginAnswer<T>, OriginFailure> {
     let window = Window { opened: context.now(), deadline: context.origin_deadline() };
-    let response = send_with_retry(context, principal, request, window.deadline).await?;
+    let response = send_with_retry(context, claims, request, window.deadline).await?;
     read_answer(context, response, request.answer_bytes_max, window).await
+}
+
+/// `GET`s one of the origin's routes that are for the edge alone, on nobody's behalf.
+///
+/// # Errors
+/// Those of [`ask`]; the origin's own problem, such as a 404, keeps its code.
+pub(crate) async fn ask_internal<T: DeserializeOwned>(
+    context: &RequestContext,
+    path_and_query: String,
+    answer_bytes_max: usize,
+) -> Result<OriginAnswer<T>, OriginFailure> {
+    ask(context, &Claims::of_the_edge(), &OriginRequest::internal(path_and_query, answer_bytes_max)).await
 }
 
 /// Does the origin say that it can generate?
@@ -98,7 +123,7 @@ pub(crate) async fn ask_ready(context: &RequestContext) -> Result<(), OriginFail
 
 async fn send_with_retry(
     context: &RequestContext,
-    principal: &Principal,
+    claims: &Claims,
     request: &OriginRequest,
     deadline: UnixMillis,
 ) -> Result<IncomingResponse, OriginFailure> {
@@ -106,7 +131,7 @@ async fn send_with_retry(
     loop {
         attempts_left -= 1;
         // A nonce is used once, so each attempt is signed anew.
-        let outgoing = signed_request(context, principal, request, deadline)?;
+        let outgoing = signed_request(context, claims, request, deadline)?;
         let error = match context.bindings.fetch.send(outgoing).await {
             Ok(response) => return Ok(response),
             Err(error) => error,
@@ -123,28 +148,42 @@ async fn send_with_retry(
 
 fn signed_request(
     context: &RequestContext,
-    principal: &Principal,
+    claims: &Claims,
     request: &OriginRequest,
     deadline: UnixMillis,
 ) -> Result<OutgoingRequest, OriginFailure> {
     let nonce = context.bindings.entropy.bytes16().map_err(|error| failure::cannot_sign(context, &error))?;
-    let signed = SignedRequest { method: "POST", path_and_query: request.path, body: &request.body };
+    let signed =
+        SignedRequest { method: request.method, path_and_query: &request.path_and_query, body: &request.body };
     let now = context.now();
     let key = &context.config.signing_key;
-    let mut headers = SignatureHeaders::sign(key, &signed, &principal.tenant, now, nonce).pairs().to_vec();
-    headers.push((CONTENT_TYPE, JSON.to_owned()));
+    let mut headers = SignatureHeaders::sign(key, &signed, claims, now, nonce).pairs().to_vec();
+    if !request.body.is_empty() {
+        headers.push((CONTENT_TYPE, JSON.to_owned()));
+    }
     headers.push((X_DEADLINE_MS, deadline.0.to_string()));
     headers.extend(trace_headers(context));
     if let Some(cache_control) = &context.cache_control {
         headers.push((CACHE_CONTROL, cache_control.clone()));
     }
     Ok(OutgoingRequest {
-        method: "POST",
-        url: format!("{}{}", context.config.origin_url, request.path),
+        method: request.method,
+        url: format!("{}{}", context.config.origin_url, request.path_and_query),
         headers: Headers(headers),
-        body: Some(request.body.clone()),
+        body: (!request.body.is_empty()).then(|| request.body.clone()),
         timeout_ms: deadline.since(now),
     })
+}
+
+/// What the origin is told of the caller.
+pub(crate) fn claims(principal: &Principal) -> Claims {
+    let record = &principal.record;
+    Claims {
+        tenant: record.tenant.clone(),
+        priority: record.plan.priority,
+        cache_epoch: 0,
+        cache_is_private: record.plan.cache_is_private,
+    }
 }
 
 fn trace_headers(context: &RequestContext) -> Vec<(&'static str, String)> {

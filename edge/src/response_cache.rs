@@ -7,14 +7,15 @@
 mod entry;
 mod workers_kv;
 
-use lede_shared::api::{CacheTier, CaptionResponse};
-use lede_shared::cache_key::CacheKey;
+use lede_shared::api::{CacheTier, CaptionResponse, ValidRequest};
+use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::cache_status::ForwardReason;
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, cacheability};
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 
+use crate::auth::Principal;
 use crate::context::RequestContext;
 
 /// An answer from one of the tiers.
@@ -40,6 +41,18 @@ pub(crate) enum Lookup {
         /// To be served when the origin has no answer.
         stale_if_error: Option<CachedAnswer>,
     },
+}
+
+/// The name of the answer to `request` for this caller.
+pub(crate) async fn key_of(context: &RequestContext, principal: &Principal, request: &ValidRequest) -> CacheKey {
+    let record = &principal.record;
+    let namespace = CacheNamespace {
+        model: &context.config.model,
+        policy_version: POLICY.version,
+        epoch: context.config.cache_epoch,
+        tenant: record.plan.cache_is_private.then(|| record.tenant.as_str()),
+    };
+    CacheKey::of(&namespace, request)
 }
 
 /// Looks `key` up for a caller with the context's `Cache-Control`.

@@ -11,7 +11,7 @@ use crate::bindings::Bindings;
 use crate::config::{Config, ConfigError};
 use crate::context::{RequestContext, Spans, Trace};
 use crate::error::Failure;
-use crate::http::{Method, Request, Response};
+use crate::http::{Body, Method, Request, Response};
 use crate::routes::{batch, captions, health, info};
 
 /// Which code answers.
@@ -68,7 +68,7 @@ pub(crate) async fn answer(
         Err(error) => not_configured(error, &bindings, &trace),
     };
     if head {
-        response.body.clear();
+        response.body = Body::empty();
     }
     response
 }

@@ -24,6 +24,7 @@ use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorable, cacheability};
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
+use lede_shared::signature::Claims;
 
 pub use self::writers::{CaptionSources, LocalModel};
 use crate::cache::single_flight::SingleFlight;
@@ -171,24 +172,28 @@ impl Captions {
         self.0.sources.is_ready()
     }
 
-    /// The key under which the answer to `request` is kept.
+    /// The key under which the answer to `request` is kept for the caller of `claims`.
     #[must_use]
-    pub fn key_of(&self, request: &ValidRequest) -> CacheKey {
+    pub fn key_of(&self, request: &ValidRequest, claims: &Claims) -> CacheKey {
         let namespace = CacheNamespace {
             model: self.0.sources.model_id(),
             policy_version: POLICY.version,
-            epoch: self.0.settings.cache_epoch,
-            tenant: None,
+            epoch: self.0.settings.cache_epoch.saturating_add(claims.cache_epoch),
+            tenant: claims.cache_is_private.then(|| claims.tenant.as_str()),
         };
         CacheKey::of(&namespace, request)
     }
 
-    /// Answers from the cache, or generates.
+    /// Answers from the cache, or generates. `key` is that of [`Self::key_of`].
     ///
     /// # Errors
     /// See [`CaptionError`].
-    pub async fn answer(&self, request: &ValidRequest, asking: Asking) -> Result<Answer, CaptionError> {
-        let key = self.key_of(request);
+    pub async fn answer(
+        &self,
+        request: &ValidRequest,
+        key: CacheKey,
+        asking: Asking,
+    ) -> Result<Answer, CaptionError> {
         let kept = self.0.hot.get(&key);
         let now = clock::now();
         let why = match &kept {

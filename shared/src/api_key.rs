@@ -27,6 +27,12 @@ impl TenantId {
         ((1..=TENANT_BYTES_MAX).contains(&text.len()) && safe).then(|| Self(text.to_owned()))
     }
 
+    /// The edge itself, when it asks on nobody's behalf. No key may be given to it.
+    #[must_use]
+    pub fn edge() -> Self {
+        Self("lede-edge".to_owned())
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

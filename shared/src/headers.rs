@@ -11,12 +11,12 @@ pub const SERVER_TIMING: &str = "server-timing";
 /// Edge → origin: the point in time (Unix milliseconds) after which nobody waits for the answer.
 pub const X_DEADLINE_MS: &str = "x-deadline-ms";
 
-/// Edge → origin: `v1=` and 64 hex digits, see [`crate::signature`].
+/// Edge → origin: `v2=` and 64 hex digits, see [`crate::signature`].
 pub const X_LEDE_SIGNATURE: &str = "x-lede-signature";
 /// Edge → origin: which signing key was used, so that keys can be rotated.
 pub const X_LEDE_KEY_ID: &str = "x-lede-key-id";
-/// Edge → origin: the tenant the edge has authenticated.
-pub const X_LEDE_TENANT: &str = "x-lede-tenant";
+/// Edge → origin: what the edge knows of the caller, see [`crate::signature::Claims`].
+pub const X_LEDE_CLAIMS: &str = "x-lede-claims";
 /// Edge → origin: when the request was signed, Unix milliseconds.
 pub const X_LEDE_TIMESTAMP_MS: &str = "x-lede-timestamp-ms";
 /// Edge → origin: 32 hex digits, used once.

@@ -1,5 +1,5 @@
 //! How the edge proves to the origin that a request is its own: HMAC-SHA256 over method, path, body hash,
-//! tenant, timestamp and nonce.
+//! what it claims of the caller, timestamp and nonce.
 //!
 //! The origin also remembers nonces for twice [`SIGNATURE_SKEW_MS`]; that memory is its own, not this module's.
 
@@ -11,12 +11,13 @@ use sha2::{Digest, Sha256};
 use crate::api_key::TenantId;
 use crate::clock::UnixMillis;
 use crate::headers;
+use crate::plan::Priority;
 
 /// How far the two clocks may be apart.
 pub const SIGNATURE_SKEW_MS: u64 = 60_000;
 /// Most signing keys that may be valid at once; two are enough for a rotation.
 pub const SIGNING_KEYS_MAX: usize = 8;
-const SCHEME: &str = "v1=";
+const SCHEME: &str = "v2=";
 const NONCE_HEX_DIGITS: usize = 32;
 const KEY_ID_BYTES_MAX: usize = 32;
 
@@ -75,6 +76,57 @@ impl SigningKey {
     }
 }
 
+/// What the edge says of the caller, and the origin believes because it is signed.
+/// On the wire `tenant=acme; priority=normal; epoch=3; private`, the last only where it is so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Whose request it is.
+    pub tenant: TenantId,
+    /// Who goes first when the device is busy.
+    pub priority: Priority,
+    /// Purges that the edge knows of; part of the origin's cache keys, so that one purge reaches both sides.
+    pub cache_epoch: u64,
+    /// Cached answers are the tenant's own.
+    pub cache_is_private: bool,
+}
+
+impl Claims {
+    /// What is said of an ordinary caller.
+    #[must_use]
+    pub const fn of(tenant: TenantId) -> Self {
+        Self { tenant, priority: Priority::Normal, cache_epoch: 0, cache_is_private: false }
+    }
+
+    /// What the edge says when it asks on nobody's behalf: for a key's record, for what is popular.
+    #[must_use]
+    pub fn of_the_edge() -> Self {
+        Self::of(TenantId::edge())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split("; ");
+        let mut named = |name: &str| parts.next()?.strip_prefix(name)?.strip_prefix('=');
+        let tenant = TenantId::parse(named("tenant")?)?;
+        let priority = named("priority")?.parse().ok()?;
+        let cache_epoch = named("epoch")?.parse().ok()?;
+        let cache_is_private = match parts.next() {
+            None => false,
+            Some("private") => true,
+            Some(_) => return None,
+        };
+        parts.next().is_none().then_some(Self { tenant, priority, cache_epoch, cache_is_private })
+    }
+}
+
+impl fmt::Display for Claims {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tenant, priority, cache_epoch, cache_is_private } = self;
+        let priority: &str = priority.into();
+        write!(formatter, "tenant={}; priority={priority}; epoch={cache_epoch}", tenant.as_str())?;
+        if *cache_is_private { formatter.write_str("; private") } else { Ok(()) }
+    }
+}
+
 /// What is signed about the request itself.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedRequest<'a> {
@@ -91,13 +143,13 @@ pub struct SignedRequest<'a> {
 pub struct SignatureHeaders {
     /// Name of the signing key.
     pub key_id: String,
-    /// Whose request it is.
-    pub tenant: TenantId,
+    /// What the edge knows of the caller.
+    pub claims: Claims,
     /// When it was signed.
     pub timestamp_ms: UnixMillis,
     /// 32 hex digits, used once.
     pub nonce: String,
-    /// `v1=` and 64 hex digits.
+    /// `v2=` and 64 hex digits.
     pub signature: String,
 }
 
@@ -119,18 +171,18 @@ pub enum SignatureError {
 }
 
 impl SignatureHeaders {
-    /// Signs `request` for `tenant`. `nonce_entropy` must be fresh random bytes for each attempt.
+    /// Signs `request` for the caller of `claims`. `nonce_entropy` must be fresh random bytes for each attempt.
     #[must_use]
     pub fn sign(
         key: &SigningKey,
         request: &SignedRequest<'_>,
-        tenant: &TenantId,
+        claims: &Claims,
         now: UnixMillis,
         nonce_entropy: [u8; 16],
     ) -> Self {
         let mut signed = Self {
             key_id: key.id.clone(),
-            tenant: tenant.clone(),
+            claims: claims.clone(),
             timestamp_ms: now,
             nonce: hex::encode(nonce_entropy),
             signature: String::new(),
@@ -146,7 +198,7 @@ impl SignatureHeaders {
     /// [`SignatureError::Malformed`] with the name of the first header that is missing or malformed.
     pub fn read<'h>(header: impl Fn(&'static str) -> Option<&'h str>) -> Result<Self, SignatureError> {
         let get = |name: &'static str| header(name).ok_or(SignatureError::Malformed(name));
-        let tenant = get(headers::X_LEDE_TENANT)?;
+        let claims = get(headers::X_LEDE_CLAIMS)?;
         let timestamp = get(headers::X_LEDE_TIMESTAMP_MS)?;
         let nonce = get(headers::X_LEDE_NONCE)?;
         let nonce_is_hex = nonce.len() == NONCE_HEX_DIGITS && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -157,7 +209,7 @@ impl SignatureHeaders {
             timestamp.parse().map_err(|_| SignatureError::Malformed(headers::X_LEDE_TIMESTAMP_MS))?;
         Ok(Self {
             key_id: get(headers::X_LEDE_KEY_ID)?.to_owned(),
-            tenant: TenantId::parse(tenant).ok_or(SignatureError::Malformed(headers::X_LEDE_TENANT))?,
+            claims: Claims::parse(claims).ok_or(SignatureError::Malformed(headers::X_LEDE_CLAIMS))?,
             timestamp_ms: UnixMillis(timestamp_ms),
             nonce: nonce.to_ascii_lowercase(),
             signature: get(headers::X_LEDE_SIGNATURE)?.to_owned(),
@@ -169,7 +221,7 @@ impl SignatureHeaders {
     pub fn pairs(&self) -> [(&'static str, String); 5] {
         [
             (headers::X_LEDE_KEY_ID, self.key_id.clone()),
-            (headers::X_LEDE_TENANT, self.tenant.as_str().to_owned()),
+            (headers::X_LEDE_CLAIMS, self.claims.to_string()),
             (headers::X_LEDE_TIMESTAMP_MS, self.timestamp_ms.0.to_string()),
             (headers::X_LEDE_NONCE, self.nonce.clone()),
             (headers::X_LEDE_SIGNATURE, self.signature.clone()),
@@ -202,11 +254,10 @@ impl SignatureHeaders {
     /// One line each; no part can contain a line break, so no two requests share a message.
     fn message(&self, request: &SignedRequest<'_>) -> Vec<u8> {
         let body_hash = hex::encode(Sha256::digest(request.body));
-        let Self { key_id, tenant, timestamp_ms, nonce, signature: _ } = self;
+        let Self { key_id, claims, timestamp_ms, nonce, signature: _ } = self;
         let SignedRequest { method, path_and_query, body: _ } = request;
         format!(
-            "lede-signature/1\n{key_id}\n{method}\n{path_and_query}\n{body_hash}\n{}\n{}\n{nonce}\n",
-            tenant.as_str(),
+            "lede-signature/2\n{key_id}\n{method}\n{path_and_query}\n{body_hash}\n{claims}\n{}\n{nonce}\n",
             timestamp_ms.0,
         )
         .into_bytes()
@@ -229,12 +280,16 @@ mod tests {
         SigningKey::parse(&format!("k1={}", "0b".repeat(32))).unwrap()
     }
 
+    fn claims(tenant: &str) -> Claims {
+        Claims::of(TenantId::parse(tenant).unwrap())
+    }
+
     fn request(body: &[u8]) -> SignedRequest<'_> {
         SignedRequest { method: "POST", path_and_query: "/api/v14/generate", body }
     }
 
     fn signed(body: &[u8]) -> SignatureHeaders {
-        SignatureHeaders::sign(&key(), &request(body), &TenantId::parse("acme").unwrap(), NOW, [7; 16])
+        SignatureHeaders::sign(&key(), &request(body), &claims("acme"), NOW, [7; 16])
     }
 
     #[test]
@@ -278,6 +333,26 @@ mod tests {
         assert!(!error.to_string().contains("notsecret"));
     }
 
+    #[test]
+    fn claims_survive_the_wire_and_nothing_else_is_read_as_claims() {
+        for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
+            for cache_is_private in [false, true] {
+                let claims = Claims { priority, cache_epoch: 7, cache_is_private, ..claims("acme") };
+                assert_eq!(Claims::parse(&claims.to_string()), Some(claims));
+            }
+        }
+        let sound = "tenant=acme; priority=normal; epoch=0";
+        for text in [
+            "",
+            "tenant=acme",
+            &format!("{sound}; public"),
+            &format!("{sound}; private; private"),
+            "tenant=A; priority=normal; epoch=0",
+        ] {
+            assert_eq!(Claims::parse(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_altered_part_is_refused(body in prop::collection::vec(any::<u8>(), 0..64), part in 0usize..6) {
@@ -289,7 +364,7 @@ mod tests {
                 0 => altered.method = "GET",
                 1 => altered.path_and_query = "/api/v14/batch",
                 2 => altered.body = &other_body,
-                3 => changed.tenant = TenantId::parse("mallory").unwrap(),
+                3 => changed.claims = claims("mallory"),
                 4 => changed.timestamp_ms = NOW.plus(1),
                 _ => changed.nonce = "00".repeat(16),
             }

@@ -8,7 +8,7 @@ use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::{CacheKey, CacheNamespace, canonical_form};
 use lede_shared::clock::UnixMillis;
 use lede_shared::problem::Problem;
-use lede_shared::signature::{SignatureHeaders, SignedRequest, SigningKey};
+use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest, SigningKey};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -79,13 +79,13 @@ fn signatures_are_golden_and_verify() {
     let mut cases = read("signatures.json");
     for case in cases.as_array_mut().unwrap() {
         let key = SigningKey::parse(text(case, "signing_key")).unwrap();
-        let tenant = TenantId::parse(text(case, "tenant")).unwrap();
+        let claims = Claims::of(TenantId::parse(text(case, "tenant")).unwrap());
         let now = UnixMillis(case["timestamp_ms"].as_u64().unwrap());
         let mut nonce = [0; 16];
         hex::decode_to_slice(text(case, "nonce"), &mut nonce).unwrap();
         let (method, path_and_query) = (text(case, "method"), text(case, "path_and_query"));
         let request = SignedRequest { method, path_and_query, body: text(case, "body").as_bytes() };
-        let signed = SignatureHeaders::sign(&key, &request, &tenant, now, nonce);
+        let signed = SignatureHeaders::sign(&key, &request, &claims, now, nonce);
         assert_eq!(signed.verify(&[key], &request, now), Ok(()));
         let headers = signed.pairs().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
         case["headers"] = Value::Object(headers.collect());

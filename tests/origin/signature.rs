@@ -3,7 +3,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lede_shared::api_key::TenantId;
 use lede_shared::clock::UnixMillis;
 use lede_shared::problem::ProblemCode;
-use lede_shared::signature::{SIGNATURE_SKEW_MS, SignatureHeaders, SignedRequest, SigningKey};
+use lede_shared::signature::{Claims, SIGNATURE_SKEW_MS, SignatureHeaders, SignedRequest, SigningKey};
 use lede_tests::{Origin, SIGNING_KEY, TENANT, client, problem_of};
 use reqwest::RequestBuilder;
 
@@ -15,10 +15,14 @@ fn now() -> UnixMillis {
     UnixMillis(u64::try_from(since.as_millis()).unwrap())
 }
 
+fn claims(tenant: &str) -> Claims {
+    Claims::of(TenantId::parse(tenant).unwrap())
+}
+
 fn signed_by(key: &str, at: UnixMillis, nonce: u8) -> SignatureHeaders {
     let request = SignedRequest { method: "POST", path_and_query: PATH, body: BODY.as_bytes() };
     let key = SigningKey::parse(key).unwrap();
-    SignatureHeaders::sign(&key, &request, &TenantId::parse(TENANT).unwrap(), at, [nonce; 16])
+    SignatureHeaders::sign(&key, &request, &claims(TENANT), at, [nonce; 16])
 }
 
 fn request(origin: &Origin, signature: &SignatureHeaders, body: &'static str) -> RequestBuilder {
@@ -47,7 +51,7 @@ async fn an_altered_request_is_refused() {
     let other_body = r#"{"content_description":"another picture"}"#;
     let signature = signed_by(SIGNING_KEY, now(), 2);
     assert_eq!(refusal(&origin, &signature, other_body).await, ProblemCode::InvalidSignature);
-    let other_tenant = SignatureHeaders { tenant: TenantId::parse("mallory").unwrap(), ..signature.clone() };
+    let other_tenant = SignatureHeaders { claims: claims("mallory"), ..signature.clone() };
     assert_eq!(refusal(&origin, &other_tenant, BODY).await, ProblemCode::InvalidSignature);
     let later = SignatureHeaders { timestamp_ms: signature.timestamp_ms.plus(1), ..signature };
     assert_eq!(refusal(&origin, &later, BODY).await, ProblemCode::InvalidSignature);

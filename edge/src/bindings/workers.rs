@@ -20,10 +20,12 @@ use worker::{Context, Date, Delay, Env};
 
 use super::{Background, BindingError, Bindings, Clock, Entropy, LogSink, WorkersKv};
 use crate::config::{CAPTIONS, Config, ConfigError};
+use crate::isolate::Isolate;
 
 pub(crate) use exchange::{read_request, write_response};
 
 thread_local! {
+    static ISOLATE: Rc<Isolate> = Rc::default();
     /// Vars and secrets do not change while an isolate lives. A value, never a future: what one request waits for
     /// is cancelled with it.
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
@@ -34,6 +36,7 @@ thread_local! {
 /// Everything the platform gives to this request.
 pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
     Bindings {
+        isolate: ISOLATE.with(Rc::clone),
         captions: namespace(env),
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),

@@ -28,11 +28,11 @@ const WORKERS_KV_CALLS_AT_ONCE: usize = 6;
 
 /// Answers a batch.
 pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
-    let principal = authenticate(&context.config.api_keys, &request.headers)?;
+    let principal = authenticate(context, &request.headers).await?;
     let body = receive_json(context.bindings.clock.as_ref(), request, BATCH_BODY_BYTES_MAX).await?;
     let requests = BatchRequest::from_json(&body)?;
     let requests_count = requests.items.len();
-    let looking_up = look_up_all(context, requests.items);
+    let looking_up = look_up_all(context, &principal, requests.items);
     let Sorted { mut results, stale, misses, ttl_s_min } =
         context.timed(&context.spans.workers_kv_ms, looking_up).await;
     revalidate_behind(context, &principal, stale);
@@ -75,9 +75,14 @@ struct Sorted {
     ttl_s_min: Option<i64>,
 }
 
-async fn look_up_all(context: &RequestContext, items: Vec<Result<ValidRequest, Problem>>) -> Sorted {
+async fn look_up_all(
+    context: &RequestContext,
+    principal: &Principal,
+    items: Vec<Result<ValidRequest, Problem>>,
+) -> Sorted {
     let look_ups = stream::iter(items.into_iter().enumerate()).map(|(index, item)| async move {
-        let wanted = Wanted::new(context, item.map_err(|problem| BatchItem::new(index, Err(problem)))?);
+        let request = item.map_err(|problem| BatchItem::new(index, Err(problem)))?;
+        let wanted = Wanted::new(context, principal, request).await;
         let found = response_cache::lookup(context, &wanted.key).await;
         Ok((index, wanted, found))
     });
@@ -144,7 +149,7 @@ async fn ask(
 ) -> Result<OriginAnswer<BatchResponse>, OriginFailure> {
     let body = BatchRequest::to_json(pending.iter().map(|pending| &pending.wanted.request));
     let answer: OriginAnswer<BatchResponse> =
-        origin_client::ask(context, principal, &OriginRequest::batch(body)).await?;
+        origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::batch(body)).await?;
     let results = &answer.content.results;
     let in_order = results.iter().enumerate().all(|(position, item)| item.index == position);
     if results.len() == pending.len() && in_order {

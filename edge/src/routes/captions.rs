@@ -23,17 +23,18 @@ use crate::router::edge_cache_status;
 
 /// `POST`: the request is the body. The answer is kept by us, not by caches in between.
 pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
-    let principal = authenticate(&context.config.api_keys, &request.headers)?;
+    let principal = authenticate(context, &request.headers).await?;
     let body = receive_json(context.bindings.clock.as_ref(), request, GENERATE_BODY_BYTES_MAX).await?;
-    let wanted = Wanted::new(context, CaptionRequest::from_json(&body)?.validate()?);
+    let wanted = Wanted::new(context, &principal, CaptionRequest::from_json(&body)?.validate()?).await;
     let answer = generate(context, &principal, wanted).await?;
     Ok(answer.into_response("no-store".to_owned()))
 }
 
 /// `GET`: the request is the query string, and caches in between may keep the answer for the same key.
 pub(crate) async fn from_query(context: &Rc<RequestContext>, request: &Request) -> Result<Response, Failure> {
-    let principal = authenticate(&context.config.api_keys, &request.headers)?;
-    let wanted = Wanted::new(context, CaptionRequest::from_query(&request.query)?.validate()?);
+    let principal = authenticate(context, &request.headers).await?;
+    let request_wanted = CaptionRequest::from_query(&request.query)?.validate()?;
+    let wanted = Wanted::new(context, &principal, request_wanted).await;
     let key = wanted.key;
     let answer = generate(context, &principal, wanted).await?;
     let etag_is_known = request.headers.get(IF_NONE_MATCH).is_some_and(|sent| key.is_named_by(sent));
@@ -50,8 +51,8 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) fn new(context: &RequestContext, request: ValidRequest) -> Self {
-        Self { key: context.cache_key(&request), request }
+    pub(crate) async fn new(context: &RequestContext, principal: &Principal, request: ValidRequest) -> Self {
+        Self { key: response_cache::key_of(context, principal, &request).await, request }
     }
 }
 
@@ -94,7 +95,8 @@ async fn ask(
     principal: &Principal,
     request: &ValidRequest,
 ) -> Result<OriginAnswer<CaptionResponse>, OriginFailure> {
-    origin_client::ask(context, principal, &OriginRequest::generate(request.to_json())).await
+    origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::generate(request.to_json()))
+        .await
 }
 
 /// The caller has an answer already; a failure here is in the log, and the next caller tries again.

@@ -16,7 +16,8 @@ use crate::bindings::in_memory::{
 };
 use crate::bindings::{Bindings, FetchError, IncomingResponse, OutgoingRequest};
 use crate::config::{Config, ConfigError};
-use crate::http::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON, Method, Request, Response};
+use crate::http::{AUTHORIZATION, Body, CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON, Method, Request, Response};
+use crate::isolate::Isolate;
 use crate::router;
 
 pub(super) const API_KEY: &str = "lede_test_key";
@@ -28,6 +29,7 @@ pub(super) const STALE_IF_ERROR_S: u64 = 500;
 /// An edge, its stores and an origin that can be exchanged.
 pub(super) struct Deployment {
     pub(super) config: Result<Rc<Config>, ConfigError>,
+    pub(super) isolate: Rc<Isolate>,
     pub(super) captions: Rc<WorkersKvInMemory>,
     pub(super) origin: Rc<FetchInMemory>,
     pub(super) clock: Rc<ClockInMemory>,
@@ -48,6 +50,7 @@ impl Deployment {
         let answering = RefCell::new(Box::new(answering) as Box<_>);
         Self {
             config: Config::read(binding).map(Rc::new),
+            isolate: Rc::default(),
             captions: Rc::default(),
             origin: Rc::new(FetchInMemory { answering, requests: RefCell::default() }),
             clock: Rc::new(ClockInMemory(Cell::new(NOW_MS))),
@@ -67,6 +70,7 @@ impl Deployment {
     /// The answer, with the work behind it left undone.
     pub(super) fn send(&self, request: Request) -> Response {
         let bindings = Bindings {
+            isolate: self.isolate.clone(),
             captions: self.captions.clone(),
             fetch: self.origin.clone(),
             clock: self.clock.clone(),
@@ -134,14 +138,22 @@ pub(super) fn with(mut request: Request, name: &'static str, value: &str) -> Req
     request
 }
 
+/// The body of an answer that has all of it.
+pub(super) fn whole(response: &Response) -> &[u8] {
+    match &response.body {
+        Body::Whole(body) => body,
+        Body::Streamed(_) => panic!("the body is streamed"),
+    }
+}
+
 pub(super) fn json(response: &Response) -> Value {
-    serde_json::from_slice(&response.body).expect("a JSON body")
+    serde_json::from_slice(whole(response)).expect("a JSON body")
 }
 
 /// The problem document of an answer that must be one.
 pub(super) fn problem(response: &Response) -> Problem {
     assert_eq!(response.headers.get(CONTENT_TYPE), Some("application/problem+json"));
-    let problem: Problem = serde_json::from_slice(&response.body).expect("a problem document");
+    let problem: Problem = serde_json::from_slice(whole(response)).expect("a problem document");
     assert_eq!(problem.status, response.status);
     assert_eq!(problem.request_id.as_deref(), response.headers.get("x-request-id"));
     problem

@@ -75,7 +75,7 @@ fn check_signature(request: &OutgoingRequest, body: &[u8]) {
     let key = SigningKey::parse(SIGNING_KEY).expect("a key");
     let signed_request = SignedRequest { method: "POST", path_and_query, body };
     signed.verify(&[key], &signed_request, signed.timestamp_ms).expect("a sound signature");
-    assert_eq!(signed.tenant.as_str(), "acme");
+    assert_eq!(signed.claims.tenant.as_str(), "acme");
     assert!(signed.timestamp_ms >= UnixMillis(NOW_MS));
     assert!(request.headers.get(X_DEADLINE_MS).is_some());
 }

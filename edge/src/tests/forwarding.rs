@@ -3,7 +3,7 @@
 use lede_shared::headers::{CACHE_STATUS, TRACEPARENT, X_DEADLINE_MS, X_LEDE_NONCE, X_REQUEST_ID};
 use lede_shared::problem::{Problem, ProblemCode};
 
-use super::deployment::{Deployment, NOW_MS, generate, json, problem, with};
+use super::deployment::{Deployment, NOW_MS, generate, json, problem, whole, with};
 use super::fixtures::{answer, caption_response, origin_down, problem_answer, sound_origin};
 use crate::bindings::in_memory::ChunksInMemory;
 use crate::bindings::{FetchError, IncomingResponse};
@@ -104,7 +104,7 @@ fn a_refused_signature_is_our_fault_and_not_told_to_the_caller() {
         let deployment = Deployment::with_origin(move |_| Ok(problem_answer(&Problem::new(code, "no"))));
         let response = deployment.send(generate(SUNSET));
         assert_eq!(problem(&response).code, ProblemCode::OriginUnavailable, "{code:?}");
-        assert!(!String::from_utf8_lossy(&response.body).contains("signature"));
+        assert!(!String::from_utf8_lossy(whole(&response)).contains("signature"));
         assert!(deployment.log.has("origin_problem"));
     }
 }

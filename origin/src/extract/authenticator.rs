@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 use lede_shared::api_key::{ApiKeyTable, bearer_credentials};
 use lede_shared::headers::X_LEDE_SIGNATURE;
 use lede_shared::problem::ProblemCode;
-use lede_shared::signature::{SIGNATURE_SKEW_MS, SignatureHeaders, SignedRequest, SigningKey};
+use lede_shared::signature::{Claims, SIGNATURE_SKEW_MS, SignatureHeaders, SignedRequest, SigningKey};
 use moka::policy::EvictionPolicy;
 
 use super::{Principal, Via};
@@ -56,7 +56,7 @@ impl Authenticator {
         let key = authorization.to_str().ok().and_then(bearer_credentials);
         let tenant = key.and_then(|key| self.api_keys.tenant_of(key)).cloned();
         let refused = || ApiError::new(ProblemCode::InvalidApiKey, "check that the whole key was sent");
-        tenant.map(|tenant| Principal { tenant, via: Via::ApiKey }).ok_or_else(refused)
+        tenant.map(|tenant| Principal { claims: Claims::of(tenant), via: Via::ApiKey }).ok_or_else(refused)
     }
 
     /// The tenant for whom the edge has signed `request`.
@@ -78,6 +78,6 @@ impl Authenticator {
         if !self.nonces.entry(nonce).or_insert(()).is_fresh() {
             return Err(ApiError::new(ProblemCode::ReplayedSignature, "sign each attempt with a new nonce"));
         }
-        Ok(Principal { tenant: signed.tenant, via: Via::Edge })
+        Ok(Principal { claims: signed.claims, via: Via::Edge })
     }
 }

@@ -2,8 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use lede_shared::api_key::TenantId;
-use lede_shared::signature::SignedRequest;
+use lede_shared::signature::{Claims, SignedRequest};
 
 use super::Authenticator;
 use crate::app::AppState;
@@ -21,8 +20,8 @@ pub enum Via {
 /// Who asks. As an extractor it is for requests without a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// Whose request it is.
-    pub tenant: TenantId,
+    /// Whose request it is, and how it is to be treated.
+    pub claims: Claims,
     /// How it came in.
     pub via: Via,
 }

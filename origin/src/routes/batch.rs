@@ -8,6 +8,7 @@ use lede_shared::api::{
     BATCH_BODY_BYTES_MAX, BatchItem, BatchRequest, BatchResponse, CaptionResponse, ValidRequest,
 };
 use lede_shared::problem::Problem;
+use lede_shared::signature::Claims;
 
 use crate::app::AppState;
 use crate::captions::Asking;
@@ -24,10 +25,10 @@ pub async fn post(
 ) -> Result<Json<BatchResponse>, ApiError> {
     let batch = BatchRequest::from_json(&authorized.body)?;
     let asking = asking(&headers, &context, app.config.server.request_timeout());
-    let app = &app;
+    let (app, claims) = (&app, &authorized.principal.claims);
     let answers = stream::iter(batch.items.into_iter().enumerate().map(|(index, item)| async move {
         let answer = match item {
-            Ok(request) => one(app, &request, asking).await.map_err(|error| logged(index, error)),
+            Ok(request) => one(app, &request, (claims, asking)).await.map_err(|error| logged(index, error)),
             Err(problem) => Err(problem),
         };
         BatchItem::new(index, answer)
@@ -36,8 +37,13 @@ pub async fn post(
     Ok(Json(BatchResponse { results }))
 }
 
-async fn one(app: &AppState, request: &ValidRequest, asking: Asking) -> Result<CaptionResponse, ApiError> {
-    let answer = app.captions.answer(request, asking).await?;
+async fn one(
+    app: &AppState,
+    request: &ValidRequest,
+    (claims, asking): (&Claims, Asking),
+) -> Result<CaptionResponse, ApiError> {
+    let key = app.captions.key_of(request, claims);
+    let answer = app.captions.answer(request, key, asking).await?;
     serde_json::from_slice(&answer.body).map_err(ApiError::internal)
 }
 

@@ -28,8 +28,9 @@ pub async fn post(
     authorized: AuthorizedBody<GENERATE_BODY_BYTES_MAX>,
 ) -> Result<Response, ApiError> {
     let request = CaptionRequest::from_json(&authorized.body)?.validate()?;
+    let key = app.captions.key_of(&request, &authorized.principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
-    let answer = app.captions.answer(&request, asking).await?;
+    let answer = app.captions.answer(&request, key, asking).await?;
     Ok(respond(answer))
 }
 
@@ -37,19 +38,19 @@ pub async fn post(
 pub async fn get(
     State(app): State<AppState>,
     Extension(context): Extension<RequestContext>,
-    _principal: Principal,
+    principal: Principal,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let request = CaptionRequest::from_query(query.as_deref().unwrap_or_default())?.validate()?;
-    let key = app.captions.key_of(&request);
+    let key = app.captions.key_of(&request, &principal.claims);
     let mut sent = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     if sent.any(|if_none_match| key.is_named_by(if_none_match)) {
         // Equal keys have equal answers, so what the caller holds is still right, whoever keeps it here.
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, key.etag())]).into_response());
     }
     let asking = asking(&headers, &context, app.config.server.request_timeout());
-    let answer = app.captions.answer(&request, asking).await?;
+    let answer = app.captions.answer(&request, key, asking).await?;
     let (freshness, was_kept) = (answer.freshness, answer.was_kept());
     let mut response = respond(answer);
     if was_kept {

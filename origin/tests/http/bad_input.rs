@@ -161,11 +161,11 @@ async fn a_replayed_signature_is_refused() {
 async fn an_altered_signature_or_request_is_refused() {
     let app = TestApp::start().await;
     let signed = || signed_request("POST", GENERATE, GOOD, 4, clock::now());
-    let wrong_mac = format!("v1={}", "0".repeat(64));
+    let wrong_mac = format!("v2={}", "0".repeat(64));
     for (what, request) in [
         ("another signature", with("x-lede-signature", &wrong_mac, signed())),
         ("no version", with("x-lede-signature", "abc", signed())),
-        ("another tenant", with("x-lede-tenant", "mallory", signed())),
+        ("another tenant", with("x-lede-claims", "tenant=mallory; priority=normal; epoch=0", signed())),
         ("another nonce", with("x-lede-nonce", &"1f".repeat(16), signed())),
         ("an unknown key", with("x-lede-key-id", "k9", signed())),
         ("no timestamp", without("x-lede-timestamp-ms", signed())),

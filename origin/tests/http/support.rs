@@ -19,7 +19,7 @@ use lede_origin::router::router;
 use lede_shared::api::Style;
 use lede_shared::api_key::{ApiKeyHash, TenantId};
 use lede_shared::clock::UnixMillis;
-use lede_shared::signature::{SignatureHeaders, SignedRequest, SigningKey};
+use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest, SigningKey};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -181,7 +181,13 @@ pub(crate) fn signed_request(
 ) -> Request<Body> {
     let key = SigningKey::parse(SIGNING_KEY).unwrap();
     let signed = SignedRequest { method, path_and_query: path, body: body.as_bytes() };
-    let headers = SignatureHeaders::sign(&key, &signed, &TenantId::parse("acme").unwrap(), signed_at, [nonce; 16]);
+    let headers = SignatureHeaders::sign(
+        &key,
+        &signed,
+        &Claims::of(TenantId::parse("acme").unwrap()),
+        signed_at,
+        [nonce; 16],
+    );
     let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     for (name, value) in headers.pairs() {
         request = request.header(name, value);

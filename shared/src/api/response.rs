@@ -134,6 +134,10 @@ impl PerformanceMetrics {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum CacheTier {
+    /// The memory of one isolate, at the edge.
+    Isolate,
+    /// The data centre's cache, at the edge.
+    Colo,
     /// Workers KV, at the edge.
     WorkersKv,
     /// The origin's memory.

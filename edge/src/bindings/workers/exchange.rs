@@ -2,8 +2,8 @@
 
 use wasm_bindgen::JsValue;
 
-use super::stream::{Carrier, PlatformBody};
-use crate::http::{Headers, Method, Request, Response, path_and_query};
+use super::stream::{self, Carrier, PlatformBody};
+use crate::http::{Body, Headers, Method, Request, Response, path_and_query};
 
 /// What the pipeline looks at, and the body unread.
 pub(crate) fn read_request(request: web_sys::Request) -> Request {
@@ -24,15 +24,23 @@ pub(super) fn read_headers(headers: &web_sys::Headers, names: &[&'static str]) -
     Headers(values.filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
-/// The platform's answer. The body is copied once, out of the module's memory.
-pub(crate) fn write_response(response: &Response) -> worker::Result<web_sys::Response> {
+/// The platform's answer. A whole body is copied once, out of the module's memory; a stream is passed on as it comes.
+pub(crate) fn write_response(response: Response) -> worker::Result<web_sys::Response> {
     let init = web_sys::ResponseInit::new();
     init.set_status(response.status);
     let headers = write_headers(&response.headers).map_err(worker::Error::from)?;
     init.set_headers(headers.as_ref());
-    let body = (!response.body.is_empty()).then(|| js_sys::Uint8Array::from(response.body.as_slice()));
-    let body: Option<&js_sys::Object> = body.as_ref().map(AsRef::as_ref);
-    Ok(web_sys::Response::new_with_opt_buffer_source_and_init(body, &init)?)
+    match response.body {
+        Body::Whole(body) => {
+            let body = (!body.is_empty()).then(|| js_sys::Uint8Array::from(body.as_slice()));
+            let body: Option<&js_sys::Object> = body.as_ref().map(AsRef::as_ref);
+            Ok(web_sys::Response::new_with_opt_buffer_source_and_init(body, &init)?)
+        }
+        Body::Streamed(source) => {
+            let stream = stream::readable(source);
+            Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)?)
+        }
+    }
 }
 
 pub(super) fn write_headers(headers: &Headers) -> Result<web_sys::Headers, JsValue> {

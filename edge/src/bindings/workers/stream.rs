@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use futures_util::stream::unfold;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -68,4 +69,16 @@ impl ByteSource for PlatformBody {
     fn next_chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, BindingError>> {
         async move { self.read_chunk().await.map_err(|error| thrown(OPERATION, &error)) }.boxed_local()
     }
+}
+
+/// The platform's stream of what `source` gives. Cancelling it drops the source.
+pub(super) fn readable(source: Box<dyn ByteSource>) -> web_sys::ReadableStream {
+    let chunks = unfold(source, |mut source| async move {
+        match source.next_chunk().await {
+            Ok(Some(chunk)) => Some((Ok(js_sys::Uint8Array::from(chunk.as_slice()).into()), source)),
+            Ok(None) => None,
+            Err(error) => Some((Err(js_sys::Error::new(&error.to_string()).into()), source)),
+        }
+    });
+    wasm_streams::ReadableStream::from_stream(chunks).into_raw()
 }

@@ -1,0 +1,8 @@
+//! What one isolate remembers between requests. The platform may forget all of it at any moment, and other isolates know
+//! nothing of it: it may make an answer quicker or cheaper, never different.
+//!
+//! Values only. What one request waits for is cancelled with it, so nothing here is a future.
+
+/// The memory of one isolate. Each part belongs to one room and has a limit of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Isolate {}
