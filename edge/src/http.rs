@@ -47,6 +47,7 @@ impl Headers {
 pub(crate) enum Method {
     Get,
     Head,
+    Options,
     Post,
     /// Any other.
     Other,
@@ -57,6 +58,7 @@ impl Method {
         match name {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
+            "OPTIONS" => Self::Options,
             "POST" => Self::Post,
             _ => Self::Other,
         }

@@ -12,6 +12,8 @@ pub mod cache_status;
 pub mod clock;
 pub mod freshness;
 pub mod headers;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod plan;
 pub mod policy;
 pub mod problem;

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     },
     /// Format, lint, licences, advisories and spelling
     Check,
+    /// Write the description of the API and its page into edge/assets
+    Docs,
     /// Measure the captions of a served model over descriptions that training never saw, into docs/EVAL.md
     Eval(EvalOptions),
 }

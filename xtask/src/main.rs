@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod cli;
 mod command;
+mod docs;
 mod eval;
 mod progress;
 mod setup;
@@ -40,6 +41,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Up(options) => up::up(&workspace, &options),
         Command::Test { nextest_args } => test::test(&workspace, &nextest_args),
         Command::Check => check::check(&workspace),
+        Command::Docs => docs::write(&workspace),
         Command::Eval(options) => eval::eval(&workspace, &options),
     }
 }
