@@ -165,7 +165,10 @@ function enter(state) {
 	find("generate-label").textContent = writing ? "Writing…" : "Generate";
 	find("outcome").hidden = state !== "done";
 	find("warnings").hidden = true;
-	if (writing) find("scene").textContent = description.value;
+	if (writing) {
+		find("scene").textContent = description.value;
+		if (result.getBoundingClientRect().top > innerHeight) result.scrollIntoView({ behavior: scrolling() });
+	}
 	show();
 }
 
@@ -214,7 +217,9 @@ function finish(headers, tookMs) {
 	const { warnings, performance_metrics: metrics } = answer.response;
 	find("tier").textContent = tier(headers.get("cache-status") ?? "", metrics);
 	find("took").textContent = took(headers.get("server-timing") ?? "", tookMs);
-	find("quota").textContent = quota(headers.get("ratelimit") ?? "");
+	const cells = quota(headers.get("ratelimit") ?? "");
+	find("quota-fact").hidden = cells === null;
+	find("quota").textContent = `${number.format(cells)} cells`;
 	find("warnings").hidden = !warnings.length;
 	find("warnings").replaceChildren(...warnings.map(({ detail }) => item(detail)));
 	say(`Caption ready. ${counts(answer.variants[0])}`);
@@ -235,10 +240,10 @@ function took(serverTiming, tookMs) {
 	return parts.join(", ");
 }
 
-/** The least that any of the policies leaves. */
+/** The least that any of the policies leaves, if the answer tells. */
 function quota(rateLimit) {
 	const left = [...rateLimit.matchAll(/;\s*r=(\d+)/g)].map((match) => Number(match[1]));
-	return left.length ? `${number.format(Math.min(...left))} cells` : "not told";
+	return left.length ? Math.min(...left) : null;
 }
 
 // --- Showing what went wrong ---------------------------------------------------------------------------------------
@@ -254,7 +259,7 @@ function fail(failure) {
 	enter("problem");
 	find("problem").hidden = false;
 	find("problem-title").textContent = problem.title;
-	find("problem-detail").textContent = problem.errors?.length ? "" : problem.detail;
+	find("problem-detail").textContent = problem.errors?.length ? "See what is marked." : problem.detail;
 	find("problem-id").textContent = problem.id ? `request ${problem.id}` : "";
 	const elsewhere = (problem.errors ?? []).filter((error) => !showAtField(error));
 	find("problem-errors").replaceChildren(...elsewhere.map(({ pointer, detail }) => item(`${pointer} ${detail}`)));
@@ -309,6 +314,7 @@ function wait(seconds) {
 
 // --- Small things --------------------------------------------------------------------------------------------------
 
+const scrolling = () => (matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth");
 const say = (text) => (find("status").textContent = text);
 
 function item(text) {

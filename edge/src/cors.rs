@@ -2,7 +2,7 @@
 //! page has to set itself, never in a cookie, so any site may ask and read: nothing is sent on a visitor's behalf
 //! that the page does not know already.
 
-use crate::http::{ALLOW, Body, Headers, Response};
+use crate::http::{Body, Headers, Response};
 
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 const EXPOSE_HEADERS: &str = "access-control-expose-headers";
@@ -19,7 +19,6 @@ const MAX_AGE_S: &str = "86400";
 /// it refuses when it is asked.
 pub(crate) fn preflight() -> Response {
     let headers = Headers(vec![
-        (ALLOW, METHODS.to_owned()),
         ("access-control-allow-methods", METHODS.to_owned()),
         ("access-control-allow-headers", REQUEST_HEADERS.to_owned()),
         ("access-control-max-age", MAX_AGE_S.to_owned()),

@@ -22,7 +22,7 @@ const TOP: &str = r##"<!doctype html>
 <body class="docs">
 <a class="skip" href="#introduction">Skip to the documentation</a>
 <header class="top">
-<h1 class="name"><a href="/"><span class="mark" aria-hidden="true"></span></a>Lede, documented</h1>
+<h1 class="name"><a href="/" aria-label="The playground"><span class="mark" aria-hidden="true"></span></a>Lede, documented</h1>
 <nav aria-label="Pages"><a href="/">Try it</a><a href="/openapi.json">OpenAPI</a></nav>
 </header>
 <main>
