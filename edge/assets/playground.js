@@ -186,13 +186,11 @@ function show() {
 	find("hashtags").hidden = folded || !variant?.hashtags.length;
 	find("hashtags").textContent = variant?.hashtags.join(" ") ?? "";
 	showTabs(Math.max(answer?.variants.length ?? 0, answer?.drafts.length ?? 0));
-	if (variant) find("counts").textContent = counts(variant);
+	find("characters").textContent = variant ? of(variant.counts.characters, POST_CHARACTERS_MAX) : "";
+	find("hashtag-count").textContent = variant ? of(variant.counts.hashtags, POST_HASHTAGS_MAX) : "";
 }
 
-function counts({ counts: { characters, hashtags } }) {
-	const tags = `${hashtags} of ${POST_HASHTAGS_MAX} hashtags`;
-	return `${number.format(characters)} of ${number.format(POST_CHARACTERS_MAX)} characters, ${tags}`;
-}
+const of = (count, most) => `${number.format(count)} of ${number.format(most)}`;
 
 function showTabs(count) {
 	const tabs = find("variants-tabs");
@@ -222,7 +220,7 @@ function finish(headers, tookMs) {
 	find("quota").textContent = `${number.format(cells)} cells`;
 	find("warnings").hidden = !warnings.length;
 	find("warnings").replaceChildren(...warnings.map(({ detail }) => item(detail)));
-	say(`Caption ready. ${counts(answer.variants[0])}`);
+	say(`Caption ready. ${find("characters").textContent} characters, ${find("hashtag-count").textContent} hashtags`);
 }
 
 function tier(cacheStatus, { cache_hit: hit, cache_tier: name }) {

@@ -27,7 +27,7 @@ const SERVICE: &str = "service";
 const ADMIN: &str = "admin";
 
 const INTRODUCTION: &str = "Instagram captions from the edge: a description goes in, a caption with hashtags comes out.\n\n\
-    Every request for a caption carries an API key as `Authorization: Bearer …`. Equal requests have equal answers, \
+    Every request for a caption carries an API key as `Authorization: Bearer <key>`. Equal requests have equal answers, \
     so they are cached; HTTP's own words steer the cache (`Cache-Control: no-store`, `no-cache`, `only-if-cached`, \
     `max-age=`), and `Cache-Status` says what it did. Errors are problem documents (RFC 9457) with a closed set of \
     codes: 429 means that you are over your quota, 503 that the service is full or down; both say in `Retry-After` \

@@ -159,7 +159,13 @@ fn request(body: &Body) -> String {
 
 fn response((status, response): &(&str, &Response)) -> [String; 3] {
     let bodies = response.content.iter().map(|(media_type, media)| {
-        format!("{}<br><code>{}</code>", schema::in_words(&media.schema), escape(media_type))
+        let what = schema::in_words(&media.schema);
+        // What has a schema of its own needs no more words; the media type of a problem is always the same.
+        if status.starts_with(['4', '5']) {
+            what
+        } else {
+            format!("{what}<br><code>{}</code>", escape(media_type))
+        }
     });
     [escape(status), inline(&response.description), bodies.collect::<Vec<_>>().join("<br>")]
 }
