@@ -1,6 +1,7 @@
 //! The handlers. Each translates between HTTP and the domain and decides nothing else.
 
 pub mod batch;
+pub mod engine;
 pub mod fallback;
 pub mod generate;
 pub mod health;

@@ -2,6 +2,8 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use lede_shared::api_key::TenantId;
+use lede_shared::problem::ProblemCode;
 use lede_shared::signature::{Claims, SignedRequest};
 
 use super::Authenticator;
@@ -34,6 +36,23 @@ impl FromRequestParts<AppState> for Principal {
             app.authenticator.by_signature(&parts.headers, &signed_request(parts, b""))
         } else {
             app.authenticator.by_api_key(&parts.headers)
+        }
+    }
+}
+
+/// The edge, asking on nobody's behalf: who the routes under `/internal/` are for.
+#[derive(Clone, Copy, Debug)]
+pub struct TheEdge;
+
+impl FromRequestParts<AppState> for TheEdge {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        let principal = Principal::from_request_parts(parts, app).await?;
+        if principal.via == Via::Edge && principal.claims.tenant == TenantId::edge() {
+            Ok(Self)
+        } else {
+            Err(ApiError::new(ProblemCode::Forbidden, "this route is for the edge itself"))
         }
     }
 }
