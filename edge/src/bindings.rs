@@ -129,6 +129,7 @@ pub(crate) trait LogSink {
 pub(crate) struct Bindings {
     pub(crate) isolate: Rc<Isolate>,
     pub(crate) captions: Rc<dyn WorkersKv>,
+    pub(crate) keys: Rc<dyn WorkersKv>,
     pub(crate) fetch: Rc<dyn Fetch>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,

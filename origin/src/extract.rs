@@ -8,4 +8,4 @@ mod principal;
 pub use asking::asking;
 pub use authenticator::Authenticator;
 pub use body::AuthorizedBody;
-pub use principal::{Principal, TheEdge, Via};
+pub use principal::{Principal, Via};

@@ -1,8 +1,8 @@
 //! The handlers. Each translates between HTTP and the domain and decides nothing else.
 
 pub mod batch;
-pub mod engine;
 pub mod fallback;
 pub mod generate;
 pub mod health;
 pub mod info;
+pub mod internal;

@@ -12,6 +12,7 @@ pub mod cache_status;
 pub mod clock;
 pub mod freshness;
 pub mod headers;
+pub mod key_standing;
 pub mod plan;
 pub mod policy;
 pub mod problem;

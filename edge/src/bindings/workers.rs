@@ -9,6 +9,7 @@ mod stream;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::thread::LocalKey;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -19,7 +20,7 @@ use worker::kv::KvStore;
 use worker::{Context, Date, Delay, Env};
 
 use super::{Background, BindingError, Bindings, Clock, Entropy, LogSink, WorkersKv};
-use crate::config::{CAPTIONS, Config, ConfigError};
+use crate::config::{CAPTIONS, Config, ConfigError, KEYS};
 use crate::isolate::Isolate;
 
 pub(crate) use exchange::{read_request, write_response};
@@ -31,13 +32,16 @@ thread_local! {
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
     /// Looked up in the environment once; the platform lets every request of the isolate use it.
     static NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
+    /// The same for keys.
+    static KEYS_NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
 }
 
 /// Everything the platform gives to this request.
 pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
     Bindings {
         isolate: ISOLATE.with(Rc::clone),
-        captions: namespace(env),
+        captions: namespace(env, &NAMESPACE, CAPTIONS),
+        keys: namespace(env, &KEYS_NAMESPACE, KEYS),
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),
         entropy: Rc::new(PlatformEntropy),
@@ -52,15 +56,16 @@ pub(crate) fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
         if let Some(config) = kept.get() {
             return Ok(Rc::clone(config));
         }
-        namespace(env).0.as_ref().map_err(|_| ConfigError::Missing(CAPTIONS))?;
+        namespace(env, &NAMESPACE, CAPTIONS).0.as_ref().map_err(|_| ConfigError::Missing(CAPTIONS))?;
+        namespace(env, &KEYS_NAMESPACE, KEYS).0.as_ref().map_err(|_| ConfigError::Missing(KEYS))?;
         let config = Rc::new(Config::read(|name| env.var(name).ok().map(|value| value.to_string()))?);
         Ok(Rc::clone(kept.get_or_init(|| config)))
     })
 }
 
-fn namespace(env: &Env) -> Rc<Namespace> {
-    let open = || Rc::new(Namespace(env.kv(CAPTIONS).map_err(|error| failed("opening Workers KV", &error))));
-    NAMESPACE.with(|kept| Rc::clone(kept.get_or_init(open)))
+fn namespace(env: &Env, kept: &'static LocalKey<OnceCell<Rc<Namespace>>>, binding: &'static str) -> Rc<Namespace> {
+    let open = || Rc::new(Namespace(env.kv(binding).map_err(|error| failed("opening Workers KV", &error))));
+    kept.with(|kept| Rc::clone(kept.get_or_init(open)))
 }
 
 fn failed(operation: &'static str, cause: &dyn std::fmt::Display) -> BindingError {

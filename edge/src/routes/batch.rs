@@ -11,10 +11,11 @@ use lede_shared::cache_key::CacheKey;
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Cacheability, FreshnessRecord};
 use lede_shared::headers::CACHE_STATUS;
+use lede_shared::plan::Scope;
 use lede_shared::problem::{Problem, ProblemCode};
 
 use super::captions::{Wanted, after_origin, served};
-use crate::auth::{Principal, authenticate};
+use crate::auth::{Principal, authenticate, require};
 use crate::body::receive_json;
 use crate::context::RequestContext;
 use crate::error::Failure;
@@ -29,6 +30,7 @@ const WORKERS_KV_CALLS_AT_ONCE: usize = 6;
 /// Answers a batch.
 pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
+    require(&principal, Scope::Captions)?;
     let body = receive_json(context.bindings.clock.as_ref(), request, BATCH_BODY_BYTES_MAX).await?;
     let requests = BatchRequest::from_json(&body)?;
     let requests_count = requests.items.len();

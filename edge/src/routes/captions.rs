@@ -10,9 +10,10 @@ use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord};
 use lede_shared::headers::CACHE_STATUS;
+use lede_shared::plan::Scope;
 use lede_shared::problem::{Problem, ProblemCode};
 
-use crate::auth::{Principal, authenticate};
+use crate::auth::{Principal, authenticate, require};
 use crate::body::receive_json;
 use crate::context::RequestContext;
 use crate::error::Failure;
@@ -24,6 +25,7 @@ use crate::router::edge_cache_status;
 /// `POST`: the request is the body. The answer is kept by us, not by caches in between.
 pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
+    require(&principal, Scope::Captions)?;
     let body = receive_json(context.bindings.clock.as_ref(), request, GENERATE_BODY_BYTES_MAX).await?;
     let wanted = Wanted::new(context, &principal, CaptionRequest::from_json(&body)?.validate()?).await;
     let answer = generate(context, &principal, wanted).await?;
@@ -33,6 +35,7 @@ pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) ->
 /// `GET`: the request is the query string, and caches in between may keep the answer for the same key.
 pub(crate) async fn from_query(context: &Rc<RequestContext>, request: &Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
+    require(&principal, Scope::Captions)?;
     let request_wanted = CaptionRequest::from_query(&request.query)?.validate()?;
     let wanted = Wanted::new(context, &principal, request_wanted).await;
     let key = wanted.key;

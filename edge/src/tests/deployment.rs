@@ -31,6 +31,7 @@ pub(super) struct Deployment {
     pub(super) config: Result<Rc<Config>, ConfigError>,
     pub(super) isolate: Rc<Isolate>,
     pub(super) captions: Rc<WorkersKvInMemory>,
+    pub(super) keys: Rc<WorkersKvInMemory>,
     pub(super) origin: Rc<FetchInMemory>,
     pub(super) clock: Rc<ClockInMemory>,
     pub(super) entropy: Rc<EntropyInMemory>,
@@ -52,6 +53,7 @@ impl Deployment {
             config: Config::read(binding).map(Rc::new),
             isolate: Rc::default(),
             captions: Rc::default(),
+            keys: Rc::default(),
             origin: Rc::new(FetchInMemory { answering, requests: RefCell::default() }),
             clock: Rc::new(ClockInMemory(Cell::new(NOW_MS))),
             entropy: Rc::default(),
@@ -72,6 +74,7 @@ impl Deployment {
         let bindings = Bindings {
             isolate: self.isolate.clone(),
             captions: self.captions.clone(),
+            keys: self.keys.clone(),
             fetch: self.origin.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
