@@ -8,6 +8,7 @@ use lede_shared::problem::ProblemCode;
 
 use crate::context::RequestContext;
 use crate::error::Failure;
+use crate::flood;
 use crate::http::{AUTHORIZATION, Headers};
 
 /// An authenticated caller.
@@ -20,9 +21,21 @@ pub(crate) struct Principal {
 /// Reads `Authorization: Bearer <API key>`.
 ///
 /// # Errors
-/// 401 when there is no key or it is not known.
+/// 401 when there is no key or it is not known; 429 when there were too many requests with this key, or without one
+/// from this address.
 pub(crate) async fn authenticate(context: &RequestContext, headers: &Headers) -> Result<Principal, Failure> {
-    find(&context.config.api_keys, headers)
+    match find(&context.config.api_keys, headers) {
+        Ok(principal) => {
+            // Known from here on, also when the next step sends the caller away.
+            let _ = context.caller.set(Rc::clone(&principal.record));
+            flood::admit_key(context, headers).await?;
+            Ok(principal)
+        }
+        Err(failure) => {
+            flood::admit_stranger(context, headers).await?;
+            Err(failure)
+        }
+    }
 }
 
 fn find(api_keys: &ApiKeyTable, headers: &Headers) -> Result<Principal, Failure> {

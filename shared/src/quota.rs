@@ -133,6 +133,4 @@ pub struct CellsLeft {
     pub burst: u64,
     /// Of the day.
     pub daily: u64,
-    /// Until the next day.
-    pub day_ends_in_ms: u64,
 }

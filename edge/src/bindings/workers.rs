@@ -5,6 +5,8 @@
 
 mod exchange;
 mod fetch;
+mod limits;
+mod quota_object;
 mod stream;
 
 use std::cell::OnceCell;
@@ -22,6 +24,8 @@ use super::{Background, BindingError, Bindings, Clock, Entropy, LogSink, Workers
 use crate::config::{CAPTIONS, Config, ConfigError};
 use crate::isolate::Isolate;
 
+use limits::{PlatformLimiter, QuotaNamespace};
+
 pub(crate) use exchange::{read_request, write_response};
 
 thread_local! {
@@ -31,13 +35,18 @@ thread_local! {
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
     /// Looked up in the environment once; the platform lets every request of the isolate use it.
     static NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
+    static LIMITERS: OnceCell<Limiters> = const { OnceCell::new() };
 }
 
 /// Everything the platform gives to this request.
 pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
+    let limiters = LIMITERS.with(|kept| kept.get_or_init(|| Limiters::open(env)).clone());
     Bindings {
         isolate: ISOLATE.with(Rc::clone),
         captions: namespace(env),
+        quota_objects: limiters.quota_objects,
+        flood_of_keys: limiters.flood_of_keys,
+        flood_of_strangers: limiters.flood_of_strangers,
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),
         entropy: Rc::new(PlatformEntropy),
@@ -61,6 +70,24 @@ pub(crate) fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
 fn namespace(env: &Env) -> Rc<Namespace> {
     let open = || Rc::new(Namespace(env.kv(CAPTIONS).map_err(|error| failed("opening Workers KV", &error))));
     NAMESPACE.with(|kept| Rc::clone(kept.get_or_init(open)))
+}
+
+/// What limits callers, each binding looked up once.
+#[derive(Clone)]
+struct Limiters {
+    quota_objects: Rc<QuotaNamespace>,
+    flood_of_keys: Rc<PlatformLimiter>,
+    flood_of_strangers: Rc<PlatformLimiter>,
+}
+
+impl Limiters {
+    fn open(env: &Env) -> Self {
+        Self {
+            quota_objects: Rc::new(QuotaNamespace::open(env)),
+            flood_of_keys: Rc::new(PlatformLimiter::open(env, "FLOOD_OF_KEYS")),
+            flood_of_strangers: Rc::new(PlatformLimiter::open(env, "FLOOD_OF_STRANGERS")),
+        }
+    }
 }
 
 fn failed(operation: &'static str, cause: &dyn std::fmt::Display) -> BindingError {

@@ -231,7 +231,6 @@ impl LeaseBook {
         Some(CellsLeft {
             burst: left.burst.saturating_add(back).saturating_add(unspent).min(quota.burst_cells()),
             daily: left.daily.saturating_add(unspent),
-            day_ends_in_ms: left.day_ends_in_ms.saturating_sub(now.since(at)),
         })
     }
 

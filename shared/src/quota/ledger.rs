@@ -6,13 +6,12 @@ use super::{
     CellsLeft, GrantedLease, LEASE_GRACE_MS, LEASE_MS, LEASES_MAX, LeaseAnswer, LeaseQuestion, LeaseRefusal,
     LeaseReport, Limit, Limits,
 };
-use crate::clock::UnixMillis;
+use crate::clock::{DAY_MS, UnixMillis};
 use crate::gcra::{Quota, Refusal, UnixNanos};
 
 const VERSION: u8 = 1;
 /// Every counter of a ledger stays below.
 const COUNTER_MAX: u64 = 1 << 62;
-const DAY_MS: u64 = 86_400_000;
 /// No isolate gets more of the burst than one part in this many at once, unless a single request needs more.
 const LEASE_SHARES: u64 = 8;
 /// When cells are scarce, turns to ask are at most this part of the burst apart.
@@ -210,7 +209,7 @@ impl Ledger {
             return Some(LeaseRefusal { limit: Limit::Burst, wait_ms });
         }
         if room < needed {
-            return Some(LeaseRefusal { limit: Limit::Daily, wait_ms: Some(DAY_MS - now_ms % DAY_MS) });
+            return Some(LeaseRefusal { limit: Limit::Daily, wait_ms: Some(UnixMillis(now_ms).day_ends_in_ms()) });
         }
         let first_end_ms = self.leases.first().map_or(now_ms, |open| open.expires_ms);
         let too_many = self.leases.len() >= LEASES_MAX && needed > 0;
@@ -268,7 +267,6 @@ impl Ledger {
         CellsLeft {
             burst: quota.available(UnixNanos::from_ms(now_ms), self.tat),
             daily: question.limits.daily_cells.saturating_sub(self.day_cells),
-            day_ends_in_ms: DAY_MS - now_ms % DAY_MS,
         }
     }
 }

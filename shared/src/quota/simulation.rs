@@ -4,10 +4,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::UnixMillis;
+use crate::clock::{DAY_MS, UnixMillis};
 use crate::gcra::{Quota, UnixNanos};
 
-const DAY_MS: u64 = 86_400_000;
 /// Two minutes before midnight.
 const BEGIN_MS: u64 = 20_000 * DAY_MS - 120_000;
 
