@@ -1,10 +1,11 @@
 //! The facts of one request.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use lede_shared::clock::UnixMillis;
 use lede_shared::headers::{TRACEPARENT, X_REQUEST_ID, traceparent_is_valid};
+use lede_shared::plan::KeyRecord;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::request_id::RequestId;
 
@@ -23,6 +24,8 @@ pub(crate) struct RequestContext {
     /// The same as it was sent, for the origin's caches.
     pub(crate) cache_control: Option<String>,
     pub(crate) spans: Spans,
+    /// Whose request it is, once that is known; every answer tells them what is left of their quota.
+    pub(crate) caller: OnceCell<Rc<KeyRecord>>,
 }
 
 impl RequestContext {
@@ -36,6 +39,7 @@ impl RequestContext {
             directives: cache_control.as_deref().map(RequestCacheControl::parse).unwrap_or_default(),
             cache_control,
             spans: Spans::default(),
+            caller: OnceCell::new(),
         })
     }
 

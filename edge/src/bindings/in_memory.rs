@@ -1,5 +1,7 @@
 //! The bindings' twins: the same contracts kept in memory, with faults that can be switched on.
 
+mod limits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,6 +13,8 @@ use super::{
     Background, BindingError, ByteSource, Clock, Entropy, Fetch, FetchError, IncomingResponse, LogSink,
     OutgoingRequest, WorkersKv,
 };
+
+pub(crate) use limits::{FloodLimiterInMemory, QuotaObjectsInMemory};
 
 /// What a store does when it is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use crate::context::RequestContext;
 use crate::error::Failure;
 use crate::http::{CACHE_CONTROL, Request, Response, to_json};
 use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
+use crate::quota::{self, Cost};
 use crate::response_cache::{self, CachedAnswer, Lookup};
 use crate::router::edge_cache_status;
 
@@ -37,14 +38,20 @@ pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Res
     let looking_up = look_up_all(context, &principal, requests.items);
     let Sorted { mut results, stale, misses, ttl_s_min } =
         context.timed(&context.spans.workers_kv_ms, looking_up).await;
+    charge_hits(context, &principal, &results).await?;
     revalidate_behind(context, &principal, stale);
     let cache_status = if misses.is_empty() {
         ttl_s_min.map(|ttl_s| edge_cache_status(CacheOutcome::Hit { ttl_s }, Some("workers_kv")))
     } else {
         let hits =
             format!("hits-{}-of-{requests_count}", results.iter().filter(|item| item.status == 200).count());
-        let forwarding = forward(context, &principal, misses);
-        let forwarded = context.timed(&context.spans.origin_ms, forwarding).await;
+        let forwarding = forward_charged(context, &principal, misses);
+        let forwarded = match context.timed(&context.spans.origin_ms, forwarding).await {
+            Ok(forwarded) => forwarded,
+            // Nothing to answer with but the refusal.
+            Err((failure, _)) if results.is_empty() => return Err(failure),
+            Err((failure, misses)) => Forwarded::refused(&failure.problem, &misses),
+        };
         let outcome =
             CacheOutcome::Forwarded { why: ForwardReason::UriMiss, stored: forwarded.stored, collapsed: false };
         results.extend(forwarded.results);
@@ -125,6 +132,52 @@ struct Forwarded {
     results: Vec<BatchItem>,
     cache_status: Option<String>,
     stored: bool,
+}
+
+impl Forwarded {
+    /// None of them was forwarded.
+    fn refused(problem: &Problem, pending: &[Pending]) -> Self {
+        let results = pending.iter().map(|pending| BatchItem::new(pending.index, Err(problem.clone()))).collect();
+        Self { results, cache_status: None, stored: false }
+    }
+}
+
+/// One charge for all that was found.
+async fn charge_hits(
+    context: &Rc<RequestContext>,
+    principal: &Principal,
+    results: &[BatchItem],
+) -> Result<(), Failure> {
+    let hits = results.iter().filter(|item| item.status == 200).count();
+    if hits > 0 {
+        quota::charge(context, principal, Cost::Hits(u32::try_from(hits).unwrap_or(u32::MAX))).await?.spend();
+    }
+    Ok(())
+}
+
+/// One charge for all that has to be generated; what was not generated costs what a hit costs.
+async fn forward_charged(
+    context: &Rc<RequestContext>,
+    principal: &Principal,
+    pending: Vec<Pending>,
+) -> Result<Forwarded, (Failure, Vec<Pending>)> {
+    let variants: Vec<u32> = pending.iter().map(|pending| u32::from(pending.wanted.request.variants())).collect();
+    let charge = match quota::charge(context, principal, Cost::GeneratedVariants(variants.iter().sum())).await {
+        Ok(charge) => charge,
+        Err(failure) => return Err((failure, pending)),
+    };
+    let places: Vec<usize> = pending.iter().map(|pending| pending.index).collect();
+    let forwarded = forward(context, principal, pending).await;
+    let costs = forwarded.results.iter().map(|item| match &item.outcome {
+        BatchOutcome::Response(response) if !response.performance_metrics.cache_hit => {
+            let place = places.iter().position(|place| *place == item.index);
+            let variants = place.and_then(|place| variants.get(place)).copied();
+            Cost::GeneratedVariants(variants.unwrap_or(1)).cells()
+        }
+        _ => Cost::Hits(1).cells(),
+    });
+    charge.settle(costs.sum());
+    Ok(forwarded)
 }
 
 /// Asks the origin for all of `pending` at once and stores what may be stored behind the answer.

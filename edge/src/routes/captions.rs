@@ -19,6 +19,7 @@ use crate::context::RequestContext;
 use crate::error::Failure;
 use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, Request, Response, VARY, to_json};
 use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
+use crate::quota::{self, Cost};
 use crate::response_cache::{self, CachedAnswer, Lookup};
 use crate::router::edge_cache_status;
 
@@ -64,6 +65,7 @@ async fn generate(context: &Rc<RequestContext>, principal: &Principal, wanted: W
     let looking_up = response_cache::lookup(context, &wanted.key);
     match context.timed(&context.spans.workers_kv_ms, looking_up).await {
         Lookup::Hit { answer, revalidate } => {
+            quota::charge(context, principal, Cost::Hits(1)).await?.spend();
             let key = wanted.key;
             if revalidate {
                 revalidate_behind(context, principal, wanted);
@@ -82,7 +84,15 @@ async fn forward(
     why: ForwardReason,
     stale_if_error: Option<CachedAnswer>,
 ) -> Result<Answer, Failure> {
+    let cost = Cost::GeneratedVariants(u32::from(wanted.request.variants()));
+    let charge = quota::charge(context, principal, cost).await?;
     let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted.request)).await;
+    // What was not generated for this caller costs what a hit costs.
+    if asked.as_ref().map_or(true, |answer| answer.content.performance_metrics.cache_hit) {
+        charge.settle(Cost::Hits(1).cells());
+    } else {
+        charge.spend();
+    }
     match (asked, stale_if_error) {
         (Ok(from_origin), _) => Ok(Answer::from_origin(context, &wanted.key, why, from_origin)),
         (Err(failure), Some(stale)) if failure.is_outage() => {

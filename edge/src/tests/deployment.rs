@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::fixtures::{self, MODEL, SIGNING_KEY};
 use crate::bindings::in_memory::{
-    BackgroundInMemory, ChunksInMemory, ClockInMemory, EntropyInMemory, FetchInMemory, LogInMemory,
-    WorkersKvInMemory,
+    BackgroundInMemory, ChunksInMemory, ClockInMemory, EntropyInMemory, FetchInMemory, FloodLimiterInMemory,
+    LogInMemory, QuotaObjectsInMemory, WorkersKvInMemory,
 };
 use crate::bindings::{Bindings, FetchError, IncomingResponse, OutgoingRequest};
 use crate::config::{Config, ConfigError};
@@ -32,6 +32,9 @@ pub(super) struct Deployment {
     pub(super) isolate: Rc<Isolate>,
     pub(super) captions: Rc<WorkersKvInMemory>,
     pub(super) keys: Rc<WorkersKvInMemory>,
+    pub(super) quota_objects: Rc<QuotaObjectsInMemory>,
+    pub(super) flood_of_keys: Rc<FloodLimiterInMemory>,
+    pub(super) flood_of_strangers: Rc<FloodLimiterInMemory>,
     pub(super) origin: Rc<FetchInMemory>,
     pub(super) clock: Rc<ClockInMemory>,
     pub(super) entropy: Rc<EntropyInMemory>,
@@ -49,13 +52,17 @@ impl Deployment {
         answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
     ) -> Self {
         let answering = RefCell::new(Box::new(answering) as Box<_>);
+        let clock = Rc::new(ClockInMemory(Cell::new(NOW_MS)));
         Self {
             config: Config::read(binding).map(Rc::new),
             isolate: Rc::default(),
             captions: Rc::default(),
             keys: Rc::default(),
+            quota_objects: Rc::new(QuotaObjectsInMemory::new(&clock)),
+            flood_of_keys: Rc::default(),
+            flood_of_strangers: Rc::default(),
             origin: Rc::new(FetchInMemory { answering, requests: RefCell::default() }),
-            clock: Rc::new(ClockInMemory(Cell::new(NOW_MS))),
+            clock,
             entropy: Rc::default(),
             background: Rc::default(),
             log: Rc::default(),
@@ -75,6 +82,9 @@ impl Deployment {
             isolate: self.isolate.clone(),
             captions: self.captions.clone(),
             keys: self.keys.clone(),
+            quota_objects: self.quota_objects.clone(),
+            flood_of_keys: self.flood_of_keys.clone(),
+            flood_of_strangers: self.flood_of_strangers.clone(),
             fetch: self.origin.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
