@@ -14,6 +14,7 @@ pub mod freshness;
 pub mod headers;
 pub mod plan;
 pub mod policy;
+pub mod popularity;
 pub mod problem;
 pub mod request_cache_control;
 pub mod request_id;

@@ -3,6 +3,7 @@
 //! Requests and answers are the platform's own types, read and written field by field: only the headers that are
 //! looked at are brought over, and a body crosses once.
 
+mod colo;
 mod exchange;
 mod fetch;
 mod stream;
@@ -38,6 +39,7 @@ pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
     Bindings {
         isolate: ISOLATE.with(Rc::clone),
         captions: namespace(env),
+        colo: Rc::new(colo::DefaultCache),
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),
         entropy: Rc::new(PlatformEntropy),

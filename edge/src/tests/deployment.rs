@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::fixtures::{self, MODEL, SIGNING_KEY};
 use crate::bindings::in_memory::{
-    BackgroundInMemory, ChunksInMemory, ClockInMemory, EntropyInMemory, FetchInMemory, LogInMemory,
-    WorkersKvInMemory,
+    BackgroundInMemory, ChunksInMemory, ClockInMemory, ColoCacheInMemory, EntropyInMemory, FetchInMemory,
+    LogInMemory, WorkersKvInMemory,
 };
 use crate::bindings::{Bindings, FetchError, IncomingResponse, OutgoingRequest};
 use crate::config::{Config, ConfigError};
@@ -31,6 +31,7 @@ pub(super) struct Deployment {
     pub(super) config: Result<Rc<Config>, ConfigError>,
     pub(super) isolate: Rc<Isolate>,
     pub(super) captions: Rc<WorkersKvInMemory>,
+    pub(super) colo: Rc<ColoCacheInMemory>,
     pub(super) origin: Rc<FetchInMemory>,
     pub(super) clock: Rc<ClockInMemory>,
     pub(super) entropy: Rc<EntropyInMemory>,
@@ -52,6 +53,7 @@ impl Deployment {
             config: Config::read(binding).map(Rc::new),
             isolate: Rc::default(),
             captions: Rc::default(),
+            colo: Rc::default(),
             origin: Rc::new(FetchInMemory { answering, requests: RefCell::default() }),
             clock: Rc::new(ClockInMemory(Cell::new(NOW_MS))),
             entropy: Rc::default(),
@@ -67,11 +69,37 @@ impl Deployment {
         *self.origin.answering.borrow_mut() = Box::new(answering);
     }
 
+    /// Another isolate of the same deployment in the same data centre: it shares every store and remembers nothing.
+    pub(super) fn another_isolate(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            isolate: Rc::default(),
+            captions: self.captions.clone(),
+            colo: self.colo.clone(),
+            origin: self.origin.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            background: self.background.clone(),
+            log: self.log.clone(),
+        }
+    }
+
+    /// An isolate in another data centre.
+    pub(super) fn elsewhere(&self) -> Self {
+        Self { colo: Rc::default(), ..self.another_isolate() }
+    }
+
+    /// Neither the data centre nor Workers KV holds anything.
+    pub(super) fn keeps_nothing(&self) -> bool {
+        self.colo.entries.borrow().is_empty() && self.captions.entries.borrow().is_empty()
+    }
+
     /// The answer, with the work behind it left undone.
     pub(super) fn send(&self, request: Request) -> Response {
         let bindings = Bindings {
             isolate: self.isolate.clone(),
             captions: self.captions.clone(),
+            colo: self.colo.clone(),
             fetch: self.origin.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
