@@ -6,5 +6,6 @@ mod caching;
 mod deployment;
 pub(crate) mod fixtures;
 mod forwarding;
+mod purging;
 mod service;
 mod tiers;

@@ -49,6 +49,18 @@ pub(crate) enum PurgeScope {
     Policy(String),
 }
 
+impl PurgeScope {
+    /// Its kind, and which one.
+    pub(crate) fn named(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::All => ("all", None),
+            Self::Tenant(tenant) => ("tenant", Some(tenant.as_str())),
+            Self::Model(model) => ("model", Some(model)),
+            Self::Policy(version) => ("policy", Some(version)),
+        }
+    }
+}
+
 /// Whose records are held together, because they are needed together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose {
@@ -181,13 +193,8 @@ fn scopes(context: &RequestContext, whose: &Whose) -> Vec<PurgeScope> {
 }
 
 fn record_name(scope: &PurgeScope) -> String {
-    let (kind, name) = match scope {
-        PurgeScope::All => ("all", ""),
-        PurgeScope::Tenant(tenant) => ("tenant:", tenant.as_str()),
-        PurgeScope::Model(model) => ("model:", model.as_str()),
-        PurgeScope::Policy(version) => ("policy:", version.as_str()),
-    };
-    ["epoch:", kind, name].concat()
+    let (kind, name) = scope.named();
+    ["epoch:", kind, ":", name.unwrap_or_default()].concat()
 }
 
 impl EpochMemory {

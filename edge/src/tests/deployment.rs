@@ -16,6 +16,7 @@ use crate::bindings::in_memory::{
 };
 use crate::bindings::{Bindings, FetchError, IncomingResponse, OutgoingRequest};
 use crate::config::{Config, ConfigError};
+use crate::context::{RequestContext, Trace};
 use crate::http::{AUTHORIZATION, Body, CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON, Method, Request, Response};
 use crate::isolate::Isolate;
 use crate::router;
@@ -94,9 +95,8 @@ impl Deployment {
         self.colo.entries.borrow().is_empty() && self.captions.entries.borrow().is_empty()
     }
 
-    /// The answer, with the work behind it left undone.
-    pub(super) fn send(&self, request: Request) -> Response {
-        let bindings = Bindings {
+    pub(super) fn bindings(&self) -> Bindings {
+        Bindings {
             isolate: self.isolate.clone(),
             captions: self.captions.clone(),
             colo: self.colo.clone(),
@@ -105,8 +105,19 @@ impl Deployment {
             entropy: self.entropy.clone(),
             background: self.background.clone(),
             log: self.log.clone(),
-        };
-        router::answer(self.config.clone(), bindings, request).now_or_never().expect("twins do not wait")
+        }
+    }
+
+    /// What a request without headers would be answered in.
+    pub(super) fn context(&self) -> Rc<RequestContext> {
+        let (bindings, headers) = (self.bindings(), Headers::default());
+        let trace = Trace::of(&headers, &bindings);
+        RequestContext::new(self.config.clone().expect("a sound configuration"), bindings, trace, &headers)
+    }
+
+    /// The answer, with the work behind it left undone.
+    pub(super) fn send(&self, request: Request) -> Response {
+        router::answer(self.config.clone(), self.bindings(), request).now_or_never().expect("twins do not wait")
     }
 
     /// The answer, with the work behind it done.
