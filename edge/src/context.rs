@@ -111,7 +111,8 @@ fn new_traceparent(trace_id: [u8; 16], parent_id: [u8; 16]) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
     pub(crate) key_ms: Cell<Option<u64>>,
-    pub(crate) workers_kv_ms: Cell<Option<u64>>,
+    /// Looking for a cached answer, all tiers together.
+    pub(crate) cache_ms: Cell<Option<u64>>,
     pub(crate) origin_ms: Cell<Option<u64>>,
 }
 
@@ -119,7 +120,7 @@ impl Spans {
     /// The value of `Server-Timing`.
     pub(crate) fn server_timing(&self, edge_ms: u64) -> String {
         let mut value = format!("edge;dur={edge_ms}");
-        let spans = [("key", &self.key_ms), ("workers_kv", &self.workers_kv_ms), ("origin", &self.origin_ms)];
+        let spans = [("key", &self.key_ms), ("cache", &self.cache_ms), ("origin", &self.origin_ms)];
         for (name, span) in spans {
             if let Some(duration_ms) = span.get() {
                 value.push_str(&format!(", {name};dur={duration_ms}"));

@@ -5,6 +5,7 @@
 
 use crate::auth::KnownKeys;
 use crate::quota::QuotaMemory;
+use crate::response_cache;
 
 /// The memory of one isolate. Each part belongs to one room and has a limit of its own.
 #[derive(Debug, Default)]
@@ -13,4 +14,6 @@ pub(crate) struct Isolate {
     pub(crate) keys: KnownKeys,
     /// Leases of the tenants' quotas.
     pub(crate) quota: QuotaMemory,
+    /// Captions, how popular they are, and which were purged.
+    pub(crate) response_cache: response_cache::Memory,
 }

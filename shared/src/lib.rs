@@ -16,6 +16,7 @@ pub mod headers;
 pub mod key_standing;
 pub mod plan;
 pub mod policy;
+pub mod popularity;
 pub mod problem;
 pub mod quota;
 pub mod request_cache_control;

@@ -3,6 +3,7 @@
 //! Requests and answers are the platform's own types, read and written field by field: only the headers that are
 //! looked at are brought over, and a body crosses once.
 
+mod colo;
 mod exchange;
 mod fetch;
 mod limits;
@@ -51,6 +52,7 @@ pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
         quota_objects: limiters.quota_objects,
         flood_of_keys: limiters.flood_of_keys,
         flood_of_strangers: limiters.flood_of_strangers,
+        colo: Rc::new(colo::DefaultCache),
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),
         entropy: Rc::new(PlatformEntropy),

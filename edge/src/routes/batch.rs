@@ -37,11 +37,11 @@ pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Res
     let requests_count = requests.items.len();
     let looking_up = look_up_all(context, &principal, requests.items);
     let Sorted { mut results, stale, misses, ttl_s_min } =
-        context.timed(&context.spans.workers_kv_ms, looking_up).await;
+        context.timed(&context.spans.cache_ms, looking_up).await;
     charge_hits(context, &principal, &results).await?;
     revalidate_behind(context, &principal, stale);
     let cache_status = if misses.is_empty() {
-        ttl_s_min.map(|ttl_s| edge_cache_status(CacheOutcome::Hit { ttl_s }, Some("workers_kv")))
+        ttl_s_min.map(|ttl_s| edge_cache_status(CacheOutcome::Hit { ttl_s }, None))
     } else {
         let hits =
             format!("hits-{}-of-{requests_count}", results.iter().filter(|item| item.status == 200).count());
@@ -85,7 +85,7 @@ struct Sorted {
 }
 
 async fn look_up_all(
-    context: &RequestContext,
+    context: &Rc<RequestContext>,
     principal: &Principal,
     items: Vec<Result<ValidRequest, Problem>>,
 ) -> Sorted {
@@ -112,8 +112,8 @@ impl Sorted {
             Lookup::Hit { answer, revalidate } => {
                 let ttl_s = answer.freshness.ttl_s(context.now());
                 self.ttl_s_min = Some(self.ttl_s_min.map_or(ttl_s, |least| least.min(ttl_s)));
-                self.results.push(BatchItem::new(index, Ok(served(context, answer))));
-                if revalidate {
+                self.results.push(BatchItem::new(index, served(context, &answer)));
+                if revalidate && response_cache::may_revalidate(context, &wanted.key) {
                     self.stale.push(Pending { index, wanted, stale_if_error: None });
                 }
             }
@@ -204,7 +204,8 @@ async fn ask(
 ) -> Result<OriginAnswer<BatchResponse>, OriginFailure> {
     let body = BatchRequest::to_json(pending.iter().map(|pending| &pending.wanted.request));
     let answer: OriginAnswer<BatchResponse> =
-        origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::batch(body)).await?;
+        origin_client::ask(context, &origin_client::claims(context, principal), &OriginRequest::batch(body))
+            .await?;
     let results = &answer.content.results;
     let in_order = results.iter().enumerate().all(|(position, item)| item.index == position);
     if results.len() == pending.len() && in_order {
@@ -219,7 +220,7 @@ fn result(context: &RequestContext, pending: Pending, answer: BatchOutcome) -> B
         (BatchOutcome::Response(response), _) => Ok(*response),
         (BatchOutcome::Problem(problem), Some(stale)) if problem.status >= 500 => {
             context.warn("served_stale_if_error", problem.code.as_str());
-            Ok(served(context, stale))
+            served(context, &stale)
         }
         (BatchOutcome::Problem(problem), _) => Err(problem),
     };
@@ -262,6 +263,9 @@ fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, stale:
     }
     let (behind, principal) = (Rc::clone(context), principal.clone());
     context.behind(async move {
-        forward(&behind, &principal, stale).await;
+        let keys: Vec<CacheKey> = stale.iter().map(|stale| stale.wanted.key).collect();
+        if forward(&behind, &principal, stale).await.stored {
+            keys.iter().for_each(|key| response_cache::revalidated(&behind, key));
+        }
     });
 }
