@@ -22,6 +22,8 @@ pub const X_LEDE_TIMESTAMP_MS: &str = "x-lede-timestamp-ms";
 /// Edge → origin: 32 hex digits, used once.
 pub const X_LEDE_NONCE: &str = "x-lede-nonce";
 
+/// Media type of a batch's results one by one: a line of JSON for each.
+pub const NDJSON: &str = "application/x-ndjson";
 /// Media type of a problem document (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 

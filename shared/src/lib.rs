@@ -15,6 +15,7 @@ pub mod headers;
 pub mod plan;
 pub mod policy;
 pub mod problem;
+pub mod rendezvous;
 pub mod request_cache_control;
 pub mod request_id;
 pub mod signature;
