@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::bindings::ByteSource;
 
+pub(crate) const ACCEPT: &str = "accept";
 pub(crate) const AGE: &str = "age";
 pub(crate) const ALLOW: &str = "allow";
 pub(crate) const AUTHORIZATION: &str = "authorization";

@@ -3,6 +3,11 @@
 //!
 //! Values only. What one request waits for is cancelled with it, so nothing here is a future.
 
+use crate::origin_client::OriginPool;
+
 /// The memory of one isolate. Each part belongs to one room and has a limit of its own.
 #[derive(Debug, Default)]
-pub(crate) struct Isolate {}
+pub(crate) struct Isolate {
+    /// What is known of the origins; as many entries as there are origins.
+    pub(crate) pool: OriginPool,
+}

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, pending, ready};
@@ -74,14 +75,20 @@ impl WorkersKv for WorkersKvInMemory {
 
 type Answering = dyn Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError>;
 
-/// Another server, answered by a function that can be exchanged; every request is kept.
+/// Other servers, answered by a function that can be exchanged; every request is kept.
 pub(crate) struct FetchInMemory {
     pub(crate) answering: RefCell<Box<Answering>>,
     pub(crate) requests: RefCell<Vec<OutgoingRequest>>,
+    /// Beginnings of URLs from which no answer ever comes.
+    pub(crate) silent: RefCell<Vec<String>>,
 }
 
 impl Fetch for FetchInMemory {
     fn send(&self, request: OutgoingRequest) -> LocalBoxFuture<'_, Result<IncomingResponse, FetchError>> {
+        if self.silent.borrow().iter().any(|silent| request.url.starts_with(silent)) {
+            self.requests.borrow_mut().push(request);
+            return pending().boxed_local();
+        }
         let answer = self.answering.borrow()(&request);
         self.requests.borrow_mut().push(request);
         ready(answer).boxed_local()
@@ -157,10 +164,15 @@ impl ByteSource for ChunksInMemory {
     }
 }
 
-/// A clock that stands until it is moved. Sleeping is over at once: nobody waits for a twin.
-pub(crate) struct ClockInMemory(pub(crate) Cell<u64>);
+/// A clock that stands until it is moved. Sleeping is over as soon as somebody waits for it, and moves the clock: nobody
+/// waits for a twin, yet a deadline passes.
+pub(crate) struct ClockInMemory(Rc<Cell<u64>>);
 
 impl ClockInMemory {
+    pub(crate) fn at(now_ms: u64) -> Self {
+        Self(Rc::new(Cell::new(now_ms)))
+    }
+
     pub(crate) fn advance_s(&self, seconds: u64) {
         self.0.set(self.0.get() + seconds * 1_000);
     }
@@ -171,8 +183,9 @@ impl Clock for ClockInMemory {
         UnixMillis(self.0.get())
     }
 
-    fn sleep(&self, _duration_ms: u64) -> LocalBoxFuture<'static, ()> {
-        ready(()).boxed_local()
+    fn sleep(&self, duration_ms: u64) -> LocalBoxFuture<'static, ()> {
+        let (clock, until_ms) = (Rc::clone(&self.0), self.0.get() + duration_ms);
+        async move { clock.set(clock.get().max(until_ms)) }.boxed_local()
     }
 }
 

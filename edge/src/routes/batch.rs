@@ -148,8 +148,10 @@ async fn ask(
     pending: &[Pending],
 ) -> Result<OriginAnswer<BatchResponse>, OriginFailure> {
     let body = BatchRequest::to_json(pending.iter().map(|pending| &pending.wanted.request));
+    let turns =
+        pending.first().map(|first| origin_client::turns_of(context, &first.wanted.key)).unwrap_or_default();
     let answer: OriginAnswer<BatchResponse> =
-        origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::batch(body)).await?;
+        origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::batch(body, turns)).await?;
     let results = &answer.content.results;
     let in_order = results.iter().enumerate().all(|(position, item)| item.index == position);
     if results.len() == pending.len() && in_order {

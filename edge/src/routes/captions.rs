@@ -79,7 +79,7 @@ async fn forward(
     why: ForwardReason,
     stale_if_error: Option<CachedAnswer>,
 ) -> Result<Answer, Failure> {
-    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted.request)).await;
+    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted)).await;
     match (asked, stale_if_error) {
         (Ok(from_origin), _) => Ok(Answer::from_origin(context, &wanted.key, why, from_origin)),
         (Err(failure), Some(stale)) if failure.is_outage() => {
@@ -93,17 +93,17 @@ async fn forward(
 async fn ask(
     context: &RequestContext,
     principal: &Principal,
-    request: &ValidRequest,
+    wanted: &Wanted,
 ) -> Result<OriginAnswer<CaptionResponse>, OriginFailure> {
-    origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::generate(request.to_json()))
-        .await
+    let request = OriginRequest::generate(wanted.request.to_json(), &wanted.key);
+    origin_client::ask(context, &origin_client::claims(principal), &request).await
 }
 
 /// The caller has an answer already; a failure here is in the log, and the next caller tries again.
 fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) {
     let (context, principal) = (Rc::clone(context), principal.clone());
     Rc::clone(&context).behind(async move {
-        let Ok(answer) = ask(&context, &principal, &wanted.request).await else { return };
+        let Ok(answer) = ask(&context, &principal, &wanted).await else { return };
         if response_cache::storable(&context, &answer.content) == Cacheability::Storable {
             let freshness = context.config.lifetimes.record(answer.created);
             response_cache::store(&context, &wanted.key, freshness, &answer.content).await;

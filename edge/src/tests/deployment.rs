@@ -1,6 +1,6 @@
 //! One edge with its twins, and requests to it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::FutureExt;
@@ -52,8 +52,8 @@ impl Deployment {
             config: Config::read(binding).map(Rc::new),
             isolate: Rc::default(),
             captions: Rc::default(),
-            origin: Rc::new(FetchInMemory { answering, requests: RefCell::default() }),
-            clock: Rc::new(ClockInMemory(Cell::new(NOW_MS))),
+            origin: Rc::new(FetchInMemory { answering, requests: RefCell::default(), silent: RefCell::default() }),
+            clock: Rc::new(ClockInMemory::at(NOW_MS)),
             entropy: Rc::default(),
             background: Rc::default(),
             log: Rc::default(),
@@ -96,7 +96,7 @@ impl Deployment {
 /// The vars and secrets of the test deployment.
 pub(super) fn binding(name: &'static str) -> Option<String> {
     match name {
-        "ORIGIN_URL" => Some("https://origin.example".to_owned()),
+        "ORIGINS" => Some("https://origin.example".to_owned()),
         "MODEL" => Some(MODEL.to_owned()),
         "API_KEY_HASHES" => Some(format!("acme={}", ApiKeyHash::of(API_KEY))),
         "EDGE_SIGNING_KEY" => Some(SIGNING_KEY.to_owned()),
