@@ -60,6 +60,15 @@ impl Deployment {
         }
     }
 
+    /// With the given `ORIGINS`.
+    pub(super) fn with_origins(
+        origins: &'static str,
+        answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
+    ) -> Self {
+        let text = |name| if name == "ORIGINS" { Some(origins.to_owned()) } else { binding(name) };
+        Self { config: Config::read(text).map(Rc::new), ..Self::with_origin(answering) }
+    }
+
     pub(super) fn set_origin(
         &self,
         answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
@@ -86,6 +95,11 @@ impl Deployment {
         let response = self.send(request);
         self.background.finish();
         response
+    }
+
+    /// How many requests went to the addresses that begin with `url`.
+    pub(super) fn requests_to(&self, url: &str) -> usize {
+        self.origin.requests.borrow().iter().filter(|request| request.url.starts_with(url)).count()
     }
 
     pub(super) fn origin_requests(&self) -> usize {

@@ -13,7 +13,7 @@ use lede_shared::signature::{SignatureHeaders, SignedRequest, SigningKey};
 use super::deployment::NOW_MS;
 use crate::bindings::in_memory::ChunksInMemory;
 use crate::bindings::{BindingError, FetchError, IncomingResponse, OutgoingRequest};
-use crate::http::{CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON};
+use crate::http::{CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON, path_and_query};
 
 pub(crate) const MODEL: &str = "lede-nano-1";
 pub(crate) const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
@@ -54,7 +54,7 @@ pub(super) fn sound_origin(request: &OutgoingRequest) -> Result<IncomingResponse
         return Ok(answer(200, JSON, "{}"));
     };
     check_signature(request, body);
-    let path = request.url.strip_prefix("https://origin.example").expect("the origin's address");
+    let (path, _) = path_and_query(&request.url);
     let body = match path {
         GENERATE_PATH => {
             let wanted =
@@ -71,7 +71,7 @@ pub(super) fn sound_origin(request: &OutgoingRequest) -> Result<IncomingResponse
 
 fn check_signature(request: &OutgoingRequest, body: &[u8]) {
     let signed = SignatureHeaders::read(|name| request.headers.get(name)).expect("five headers");
-    let path_and_query = request.url.strip_prefix("https://origin.example").expect("the origin's address");
+    let (path_and_query, _) = path_and_query(&request.url);
     let key = SigningKey::parse(SIGNING_KEY).expect("a key");
     let signed_request = SignedRequest { method: "POST", path_and_query, body };
     signed.verify(&[key], &signed_request, signed.timestamp_ms).expect("a sound signature");
