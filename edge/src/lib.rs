@@ -13,6 +13,7 @@ mod context;
 mod error;
 mod http;
 mod isolate;
+mod ndjson;
 mod origin_client;
 mod response_cache;
 mod router;

@@ -9,7 +9,7 @@ mod probe;
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::cache_key::CacheKey;
 use lede_shared::clock::UnixMillis;
-use lede_shared::headers::CACHE_STATUS;
+use lede_shared::headers::{CACHE_STATUS, NDJSON};
 use lede_shared::signature::Claims;
 use serde::de::DeserializeOwned;
 
@@ -25,8 +25,8 @@ pub(crate) use probe::ask_ready;
 
 /// Eight variants of the longest post text with room around them.
 const GENERATE_ANSWER_BYTES_MAX: usize = 256 * 1_024;
-/// A hundred of them would be 25 MiB of the isolate's 128; a real batch stays far below.
-const BATCH_ANSWER_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// The same and its frame, as one line of a batch.
+pub(crate) const LINE_BYTES_MAX: usize = GENERATE_ANSWER_BYTES_MAX + 1_024;
 
 /// A question to the pool.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct OriginRequest {
     media_type: &'static str,
     answer_bytes_max: usize,
     turns: Turns,
+    /// When the answer has to be there; `None` for the configured time from now.
+    deadline: Option<UnixMillis>,
 }
 
 /// In whose order the origins are asked.
@@ -60,30 +62,38 @@ impl OriginRequest {
             media_type: JSON,
             answer_bytes_max: GENERATE_ANSWER_BYTES_MAX,
             turns: Turns::Of(key.0.to_vec()),
+            deadline: None,
         }
     }
 
-    /// Many captions. `body` is the canonical JSON; origins are asked in the order of `turns`.
-    pub(crate) fn batch(body: String, turns: Vec<usize>) -> Self {
+    /// Many captions, each on a line of its own for [`send`]. `body` is the canonical JSON; origins are asked in the order
+    /// of `turns`.
+    pub(crate) fn batch(body: String, turns: Vec<usize>, deadline: UnixMillis) -> Self {
         Self {
             method: "POST",
             path_and_query: BATCH_PATH.to_owned(),
             body: body.into_bytes(),
-            media_type: JSON,
-            answer_bytes_max: BATCH_ANSWER_BYTES_MAX,
+            media_type: NDJSON,
+            answer_bytes_max: LINE_BYTES_MAX,
             turns: Turns::Given(turns),
+            deadline: Some(deadline),
         }
     }
 
     /// A `GET` of one of the routes that are for the edge alone.
     fn internal(path_and_query: String, answer_bytes_max: usize) -> Self {
         let turns = Turns::Of(path_and_query.clone().into_bytes());
-        Self { method: "GET", path_and_query, body: Vec::new(), media_type: JSON, answer_bytes_max, turns }
+        let body = Vec::new();
+        Self { method: "GET", path_and_query, body, media_type: JSON, answer_bytes_max, turns, deadline: None }
     }
 
     /// The same question for an answer of another media type.
     pub(crate) fn accepting(self, media_type: &'static str) -> Self {
         Self { media_type, ..self }
+    }
+
+    fn deadline(&self, context: &RequestContext) -> UnixMillis {
+        self.deadline.unwrap_or_else(|| context.origin_deadline())
     }
 
     fn order(&self, context: &RequestContext) -> Vec<usize> {
@@ -114,10 +124,8 @@ pub(crate) struct OriginAnswer<T> {
 pub(crate) struct Sent {
     /// Status 200 and the media type that was asked for; the body is still to be read.
     pub(crate) response: IncomingResponse,
-    /// Who answers, for [`report_broken_off`].
+    /// Who answers, for [`leave_broken_off`].
     pub(crate) origin: usize,
-    /// When the whole of the answer has to be there.
-    pub(crate) deadline: UnixMillis,
     /// When the content was generated, as far as the origin says.
     pub(crate) created: UnixMillis,
 }
@@ -131,19 +139,22 @@ pub(crate) async fn send(
     claims: &Claims,
     request: &OriginRequest,
 ) -> Result<Sent, OriginFailure> {
-    let (opened, deadline) = (context.now(), context.origin_deadline());
+    let (opened, deadline) = (context.now(), request.deadline(context));
     let question = Question { context, claims, request, deadline, extent: Extent::Head };
     let (Arrived { response, .. }, origin) = course::run(question, &mut |_| Ok(())).await?;
     let created = created(&response, opened);
-    Ok(Sent { response, origin, deadline, created })
+    Ok(Sent { response, origin, created })
 }
 
-/// The body of an answer from [`send`] broke off or came to a stop.
-pub(crate) fn report_broken_off(context: &RequestContext, origin: usize, cause: &str) {
+/// The body of an answer from [`send`] broke off or came to a stop. May another origin be asked for the rest? Then a
+/// retry has been taken out of the budget, unless everybody leaves that origin.
+pub(crate) fn leave_broken_off(context: &RequestContext, origin: usize, cause: &str) -> bool {
     context.warn("origin_answer_broken_off", cause);
-    if context.bindings.isolate.pool.report_broken_off(origin, context.now()) {
+    let (pool, now) = (&context.bindings.isolate.pool, context.now());
+    if pool.report_broken_off(origin, now) {
         context.warn("origin_breaker_opened", "after an answer that broke off");
     }
+    pool.is_passed_over(origin, now) || pool.take_retry()
 }
 
 /// Sends `request` for the caller of `claims`, signed, and reads an answer of the contract.
@@ -155,7 +166,7 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     claims: &Claims,
     request: &OriginRequest,
 ) -> Result<OriginAnswer<T>, OriginFailure> {
-    let (opened, deadline) = (context.now(), context.origin_deadline());
+    let (opened, deadline) = (context.now(), request.deadline(context));
     let question = Question { context, claims, request, deadline, extent: Extent::Whole };
     let mut content = None;
     let mut check = |arrived: &Arrived| {

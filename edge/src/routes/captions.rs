@@ -184,7 +184,7 @@ pub(crate) fn served(context: &RequestContext, cached: CachedAnswer) -> CaptionR
     cached.response.served_from(cached.tier, processing_time_ms)
 }
 
-fn store_behind(
+pub(crate) fn store_behind(
     context: &Rc<RequestContext>,
     key: CacheKey,
     freshness: FreshnessRecord,
