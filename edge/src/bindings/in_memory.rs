@@ -3,6 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, pending, ready};
@@ -12,6 +15,25 @@ use super::{
     Background, BindingError, ByteSource, Clock, Entropy, Fetch, FetchError, IncomingResponse, LogSink,
     OutgoingRequest, WorkersKv,
 };
+
+/// Runs `work` for as long as it goes on by itself. `None` when it waits for something that will not come: nobody waits
+/// for a twin.
+pub(crate) fn settled<T>(work: impl Future<Output = T>) -> Option<T> {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let woken = Arc::new(Woken(AtomicBool::new(true)));
+    let (waker, mut work) = (Waker::from(Arc::clone(&woken)), std::pin::pin!(work));
+    while woken.0.swap(false, Ordering::Relaxed) {
+        if let Poll::Ready(output) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(output);
+        }
+    }
+    None
+}
 
 /// What a store does when it is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -219,7 +241,7 @@ impl BackgroundInMemory {
     pub(crate) fn finish(&self) -> usize {
         let mut finished = 0;
         while let Some(work) = { self.0.borrow_mut().pop() } {
-            work.now_or_never().expect("twins do not wait");
+            settled(work).expect("twins do not wait");
             finished += 1;
         }
         finished

@@ -107,3 +107,21 @@ fn revalidate_behind(context: &Rc<RequestContext>, claims: &Claims, stale: Vec<P
         context.behind(forward(context, claims, stale).for_each(|_| ready(())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lede_shared::api_key::TenantId;
+    use lede_shared::plan::KeyRecord;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_larger_than_the_plan_allows_is_a_422_that_says_so() {
+        let mut record = KeyRecord::standard(TenantId::parse("acme").unwrap());
+        record.plan.batch_requests_max = 2;
+        let principal = Principal { record: Rc::new(record) };
+        assert!(within_plan(&principal, 2).is_ok());
+        let problem = within_plan(&principal, 3).unwrap_err();
+        assert_eq!((problem.status, problem.errors[0].pointer.as_str()), (422, "/requests"));
+    }
+}

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use futures_util::FutureExt;
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::api_key::ApiKeyHash;
 use lede_shared::problem::Problem;
@@ -12,7 +11,7 @@ use serde_json::Value;
 use super::fixtures::{self, MODEL, SIGNING_KEY};
 use crate::bindings::in_memory::{
     BackgroundInMemory, ChunksInMemory, ClockInMemory, EntropyInMemory, FetchInMemory, LogInMemory,
-    WorkersKvInMemory,
+    WorkersKvInMemory, settled,
 };
 use crate::bindings::{Bindings, FetchError, IncomingResponse, OutgoingRequest};
 use crate::config::{Config, ConfigError};
@@ -87,7 +86,7 @@ impl Deployment {
             background: self.background.clone(),
             log: self.log.clone(),
         };
-        router::answer(self.config.clone(), bindings, request).now_or_never().expect("twins do not wait")
+        settled(router::answer(self.config.clone(), bindings, request)).expect("twins do not wait")
     }
 
     /// The answer, with the work behind it done.
