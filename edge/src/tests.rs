@@ -7,6 +7,7 @@ mod deployment;
 pub(crate) mod fixtures;
 mod forwarding;
 mod keys;
+mod pool;
 mod purging;
 mod service;
 mod tiers;

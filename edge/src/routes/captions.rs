@@ -86,7 +86,7 @@ async fn forward(
 ) -> Result<Answer, Failure> {
     let cost = Cost::GeneratedVariants(u32::from(wanted.request.variants()));
     let charge = quota::charge(context, principal, cost).await?;
-    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted.request)).await;
+    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted)).await;
     // What was not generated for this caller costs what a hit costs.
     if asked.as_ref().map_or(true, |answer| answer.content.performance_metrics.cache_hit) {
         charge.settle(Cost::Hits(1).cells());
@@ -106,14 +106,10 @@ async fn forward(
 async fn ask(
     context: &RequestContext,
     principal: &Principal,
-    request: &ValidRequest,
+    wanted: &Wanted,
 ) -> Result<OriginAnswer<CaptionResponse>, OriginFailure> {
-    origin_client::ask(
-        context,
-        &origin_client::claims(context, principal),
-        &OriginRequest::generate(request.to_json()),
-    )
-    .await
+    let request = OriginRequest::generate(wanted.request.to_json(), &wanted.key);
+    origin_client::ask(context, &origin_client::claims(context, principal), &request).await
 }
 
 /// The caller has an answer already; a failure here is in the log, and the next caller tries again.
@@ -123,7 +119,7 @@ fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted
         if response_cache::renewed_elsewhere(&context, &wanted.key).await {
             return response_cache::revalidated(&context, &wanted.key);
         }
-        let Ok(answer) = ask(&context, &principal, &wanted.request).await else { return };
+        let Ok(answer) = ask(&context, &principal, &wanted).await else { return };
         if response_cache::storable(&context, &answer.content) == Cacheability::Storable {
             let freshness = context.config.lifetimes.record(answer.created);
             response_cache::store(&context, &wanted.key, freshness, &answer.content).await;
@@ -218,7 +214,7 @@ fn unservable(context: &RequestContext, cause: &str) -> Problem {
     Problem::new(ProblemCode::InternalError, "the cached answer could not be served")
 }
 
-fn store_behind(
+pub(crate) fn store_behind(
     context: &Rc<RequestContext>,
     key: CacheKey,
     freshness: FreshnessRecord,
