@@ -7,6 +7,7 @@ mod info;
 mod language;
 mod request;
 mod response;
+pub mod stream;
 pub mod text;
 mod vocabulary;
 
