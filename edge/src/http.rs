@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::bindings::ByteSource;
 
+pub(crate) const ACCEPT: &str = "accept";
 pub(crate) const AGE: &str = "age";
 pub(crate) const ALLOW: &str = "allow";
 pub(crate) const AUTHORIZATION: &str = "authorization";
@@ -77,7 +78,8 @@ pub(crate) struct Request {
 
 impl Request {
     /// The headers that are brought over from the platform; no others are looked at.
-    pub(crate) const HEADERS_READ: [&'static str; 7] = [
+    pub(crate) const HEADERS_READ: [&'static str; 8] = [
+        ACCEPT,
         AUTHORIZATION,
         CACHE_CONTROL,
         CONTENT_LENGTH,

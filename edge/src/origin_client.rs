@@ -1,10 +1,11 @@
 //! Asking the origin: sign, send with a deadline, read within a limit, and tell what went wrong.
 
 mod failure;
+mod streaming;
 
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::clock::UnixMillis;
-use lede_shared::headers::{CACHE_STATUS, TRACEPARENT, X_DEADLINE_MS, X_REQUEST_ID};
+use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM_ESSENCE, TRACEPARENT, X_DEADLINE_MS, X_REQUEST_ID};
 use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest};
 use serde::de::DeserializeOwned;
 
@@ -12,9 +13,10 @@ use crate::auth::Principal;
 use crate::bindings::{FetchError, IncomingResponse, OutgoingRequest};
 use crate::body::read_bounded;
 use crate::context::RequestContext;
-use crate::http::{AGE, CACHE_CONTROL, CONTENT_TYPE, Headers, JSON};
+use crate::http::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, Headers, JSON};
 
 pub(crate) use failure::{OriginFailure, unreadable};
+pub(crate) use streaming::{OriginStream, Told, ask_streaming};
 
 /// First attempt and one more, when no connection came about. Nothing was generated then.
 const ATTEMPTS_MAX: u32 = 2;
@@ -35,6 +37,8 @@ pub(crate) struct OriginRequest {
     /// Empty for a `GET`.
     body: Vec<u8>,
     answer_bytes_max: usize,
+    /// Is the answer wanted as it is written?
+    is_streaming: bool,
 }
 
 impl OriginRequest {
@@ -46,18 +50,25 @@ impl OriginRequest {
             path_and_query: GENERATE_PATH.to_owned(),
             body: body.into_bytes(),
             answer_bytes_max,
+            is_streaming: false,
         }
     }
 
     /// Many captions. `body` is the canonical JSON.
     pub(crate) fn batch(body: String) -> Self {
         let answer_bytes_max = BATCH_ANSWER_BYTES_MAX;
-        Self { method: "POST", path_and_query: BATCH_PATH.to_owned(), body: body.into_bytes(), answer_bytes_max }
+        Self {
+            method: "POST",
+            path_and_query: BATCH_PATH.to_owned(),
+            body: body.into_bytes(),
+            answer_bytes_max,
+            is_streaming: false,
+        }
     }
 
     /// A `GET` of one of the routes that are for the edge alone.
     fn internal(path_and_query: String, answer_bytes_max: usize) -> Self {
-        Self { method: "GET", path_and_query, body: Vec::new(), answer_bytes_max }
+        Self { method: "GET", path_and_query, body: Vec::new(), answer_bytes_max, is_streaming: false }
     }
 }
 
@@ -161,6 +172,9 @@ fn signed_request(
     if !request.body.is_empty() {
         headers.push((CONTENT_TYPE, JSON.to_owned()));
     }
+    if request.is_streaming {
+        headers.push((ACCEPT, EVENT_STREAM_ESSENCE.to_owned()));
+    }
     headers.push((X_DEADLINE_MS, deadline.0.to_string()));
     headers.extend(trace_headers(context));
     if let Some(cache_control) = &context.cache_control {
@@ -216,8 +230,13 @@ async fn read_answer<T: DeserializeOwned>(
         let place = format!("not of the contract at line {}, column {}", error.line(), error.column());
         failure::unreadable(context, &place)
     })?;
-    let age_s: u64 = response.headers.get(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0);
-    let created = UnixMillis(window.opened.0.saturating_sub(age_s.saturating_mul(1_000)));
+    let created = created_at(&response.headers, window);
     let cache_status = response.headers.get(CACHE_STATUS).map(str::to_owned);
     Ok(OriginAnswer { content, body, cache_status, created })
+}
+
+/// When the content of an answer was generated, as far as the origin says.
+fn created_at(headers: &Headers, window: Window) -> UnixMillis {
+    let age_s: u64 = headers.get(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0);
+    UnixMillis(window.opened.0.saturating_sub(age_s.saturating_mul(1_000)))
 }

@@ -7,3 +7,4 @@ mod deployment;
 pub(crate) mod fixtures;
 mod forwarding;
 mod service;
+mod streaming;

@@ -28,7 +28,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Media type of an answer that is told as it is written, as it is announced.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 /// The same without parameters, as it is asked for.
-const EVENT_STREAM_ESSENCE: &str = "text/event-stream";
+pub const EVENT_STREAM_ESSENCE: &str = "text/event-stream";
 /// Keeps proxies of the nginx family from collecting a stream before they pass it on.
 pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 
