@@ -10,4 +10,5 @@ mod keys;
 mod pool;
 mod purging;
 mod service;
+mod streaming;
 mod tiers;
