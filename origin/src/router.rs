@@ -7,7 +7,7 @@ use lede_shared::openapi::OPENAPI_PATH;
 
 use crate::app::AppState;
 use crate::middleware;
-use crate::routes::{batch, fallback, generate, health, info, openapi};
+use crate::routes::{batch, fallback, generate, health, info, internal, openapi};
 
 /// All routes with their middleware.
 pub fn router(app: AppState) -> Router {
@@ -16,10 +16,12 @@ pub fn router(app: AppState) -> Router {
         .route(BATCH_PATH, post(batch::post))
         .route(INFO_PATH, get(info::get))
         .route(OPENAPI_PATH, get(openapi::get))
+        .route("/internal/engine", get(internal::engine_work))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/health/deep", get(health::deep))
+        .route("/internal/keys/{hash}", get(internal::key_record))
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .with_state(app);
