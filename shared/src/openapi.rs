@@ -13,6 +13,7 @@ use utoipa::openapi::{
     Components, ComponentsBuilder, Info, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, Schema,
 };
 
+use crate::api::stream::{Draft, DraftReset, FinalVariant, StreamStart};
 use crate::api::{API_VERSION, BatchResponse, CaptionRequest, CaptionResponse, ServiceInfo};
 use crate::problem::Problem;
 
@@ -88,9 +89,16 @@ fn components(side: Side) -> Components {
     add::<CaptionResponse>(&mut schemas);
     add::<BatchResponse>(&mut schemas);
     add::<Problem>(&mut schemas);
+    add::<StreamStart>(&mut schemas);
+    add::<Draft>(&mut schemas);
+    add::<DraftReset>(&mut schemas);
+    add::<FinalVariant>(&mut schemas);
     add::<ServiceInfo>(&mut schemas);
     add::<responses::Health>(&mut schemas);
-    add::<request::PurgeFrame>(&mut schemas);
+    if side == Side::Edge {
+        add::<request::PurgeFrame>(&mut schemas);
+        add::<responses::Purged>(&mut schemas);
+    }
     responses::headers(ComponentsBuilder::new())
         .schemas_from_iter(schemas)
         .responses_from_iter(responses::problems(side).map(|(name, response)| (name, response.build())))

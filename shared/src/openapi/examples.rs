@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::api::stream::StreamEvent;
 use crate::api::{
     BatchItem, BatchResponse, CaptionResponse, Counts, PerformanceMetrics, ServiceInfo, Usage, Variant,
 };
@@ -95,19 +96,13 @@ fn detail(code: ProblemCode) -> &'static str {
     }
 }
 
+pub(super) fn purged() -> Value {
+    json!({ "scope": "model", "name": "lede-nano-2", "epoch_ms": 1_795_000_000_000_u64, "holds_everywhere_from_ms": 1_795_000_120_000_u64 })
+}
+
 /// An answer as it is streamed.
 pub(super) fn events() -> String {
-    let answer = answer();
-    let event = |name: &str, data: Value| format!("event: {name}\ndata: {data}\n\n");
-    let variant = json!({ "index": 0, "variant": answer.variants.first() });
-    [
-        event("start", json!({ "id": answer.id, "model": answer.model, "variants": 1 })),
-        event("draft", json!({ "variant": 0, "text": "Beautiful sunset " })),
-        event("draft", json!({ "variant": 0, "text": "over the ocean." })),
-        event("variant", variant),
-        event("done", json!(answer)),
-    ]
-    .concat()
+    StreamEvent::of_answer(&answer()).iter().map(StreamEvent::to_sse).collect()
 }
 
 /// A batch as it is streamed.

@@ -13,20 +13,17 @@ use utoipa::openapi::{
 };
 
 use super::request::{self, BatchFrame, PurgeFrame};
-use super::responses::{Health, json_of, ok, streamed, with_problems};
+use super::responses::{Health, Purged, json_of, ok, streamed, with_problems};
 use super::{ADMIN, API_KEY, CAPTIONS, OPENAPI_PATH, PURGE_PATH, SERVICE, Side, examples};
 use crate::api::{
     BATCH_PATH, BatchResponse, CaptionRequest, CaptionResponse, GENERATE_PATH, INFO_PATH, ServiceInfo,
 };
-use crate::headers::X_REQUEST_ID;
+use crate::headers::{EVENT_STREAM_ESSENCE, NDJSON, X_REQUEST_ID};
 use crate::problem::ProblemCode::{
     self, BodyTooLarge, DeadlineExceeded, Forbidden, GenerationFailed, InternalError, InvalidApiKey,
     InvalidFields, InvalidSignature, MalformedRequest, MethodNotAllowed, MissingApiKey, NotCached, NotReady,
     OriginUnavailable, Overloaded, RateLimited, ReplayedSignature, UnsupportedMediaType,
 };
-
-const EVENT_STREAM: &str = "text/event-stream";
-const NDJSON: &str = "application/x-ndjson";
 
 /// Headers of an answer that may be kept.
 const KEPT: [&str; 2] = ["ETag", "Cache-Control"];
@@ -86,12 +83,12 @@ fn problems_of(side: Side, with_a_body: bool) -> Vec<ProblemCode> {
 
 fn generate_from_body(side: Side) -> OperationBuilder {
     let what = "Writes 1 to 8 variants of one caption. With `Accept: text/event-stream` the answer comes while it is \
-        written: `start`, then `draft` (more of a variant's text; provisional), `draft_reset` (what was drafted of a \
-        variant is void), `variant` (as it will stand in the answer) and at last `done`, whose data is the answer a \
-        caller without a stream gets, or `error`, whose data is a problem.";
+        written: `start` (`StreamStart`), then `draft` (`Draft`: more of a variant's text; provisional), `draft_reset` \
+        (`DraftReset`: what was drafted of a variant is void), `variant` (`FinalVariant`: as it will stand in the answer) \
+        and at last `done`, whose data is the answer a caller without a stream gets, or `error`, whose data is a problem.";
     let events = streamed("Server-sent events; the data of each is JSON", examples::events());
     let answer = json_of::<CaptionResponse>("A caption with its variants", &KEPT, json!(examples::answer()));
-    let own = ResponsesBuilder::new().response("200", answer.content(EVENT_STREAM, events.build()));
+    let own = ResponsesBuilder::new().response("200", answer.content(EVENT_STREAM_ESSENCE, events.build()));
     asking("generate", "A caption", what)
         .request_body(Some(body::<CaptionRequest>(examples::request())))
         .responses(with_problems(own, &problems_of(side, true)).build())
@@ -200,14 +197,15 @@ fn purge() -> OperationBuilder {
         InternalError,
         OriginUnavailable,
     ];
-    let own =
-        ResponsesBuilder::new().response("200", ok("Nothing that was cached before is served any more", &[]));
+    let answer = json_of::<Purged>("What was purged", &["Cache-Control"], examples::purged());
+    let own = ResponsesBuilder::new().response("200", answer);
     OperationBuilder::new()
         .operation_id(Some("purge"))
         .tag(ADMIN)
         .summary(Some("Purge what is cached"))
         .description(Some(
-            "By tenant, model or policy, at once, however much there is. Needs a key with the scope `admin`.",
+            "Everything, or what belongs to a tenant, a model or a policy, at once, however much there is: no caption \
+             made before is served from then on. Needs a key with the scope `admin`.",
         ))
         .security(SecurityRequirement::new(API_KEY, Vec::<String>::new()))
         .request_body(Some(body::<PurgeFrame>(examples::purge())))

@@ -32,6 +32,9 @@ const TEXT_WITHOUT_HASH: &str = concat!("^[^#]*", visible!("#"), "[^#]*$");
 /// A language tag begins with two or three letters.
 const LANGUAGE: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$";
 
+/// A model or a version, as a purge names it.
+const NAME: &str = "^[A-Za-z0-9._:/-]{1,128}$";
+
 /// Named fields, in the order of the documentation.
 pub(super) type Fields = Vec<(&'static str, RefOr<Schema>)>;
 
@@ -238,13 +241,18 @@ pub(super) struct PurgeFrame;
 impl PartialSchema for PurgeFrame {
     fn schema() -> RefOr<Schema> {
         let string = || ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
-        let what = "Of what: a tenant's id, a model's id, a policy's version.";
-        ObjectBuilder::new()
-            .property("scope", string().enum_values(Some(["tenant", "model", "policy"])))
-            .property("name", string().min_length(Some(1)).description(Some(what)))
-            .required("scope")
-            .required("name")
-            .additional_properties(closed())
+        let frame = |scope: &str| {
+            let scope = string().enum_values(Some([scope]));
+            ObjectBuilder::new().property("scope", scope).required("scope").additional_properties(closed())
+        };
+        let named = |scope, what, pattern| {
+            frame(scope).property("name", string().description(Some(what)).pattern(Some(pattern))).required("name")
+        };
+        OneOfBuilder::new()
+            .item(frame("all").description(Some("Everything")))
+            .item(named("tenant", "The tenant's id", "^[a-z0-9_-]{1,64}$"))
+            .item(named("model", "The model's id", NAME))
+            .item(named("policy", "The policy's version", NAME))
             .examples([examples::purge()])
             .into()
     }

@@ -149,3 +149,30 @@ impl ToSchema for Health {
         "Health".into()
     }
 }
+
+/// What was purged.
+pub(super) struct Purged;
+
+impl PartialSchema for Purged {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+        let name = ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null]));
+        let time = |what| ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)).description(Some(what));
+        ObjectBuilder::new()
+            .property("scope", text())
+            .property("name", name)
+            .property("epoch_ms", time("When it was purged, in Unix milliseconds"))
+            .property("holds_everywhere_from_ms", time("From when it holds in every data centre"))
+            .required("scope")
+            .required("name")
+            .required("epoch_ms")
+            .required("holds_everywhere_from_ms")
+            .into()
+    }
+}
+
+impl ToSchema for Purged {
+    fn name() -> Cow<'static, str> {
+        "Purged".into()
+    }
+}
