@@ -4,6 +4,7 @@ mod bad_input;
 mod batch;
 mod caching;
 mod deployment;
+mod environments;
 pub(crate) mod fixtures;
 mod forwarding;
 mod service;

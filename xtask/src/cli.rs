@@ -43,6 +43,9 @@ pub(crate) enum BuildTarget {
         /// Bundle again even when the compiled module is the one already bundled
         #[arg(long)]
         always: bool,
+        /// Check first that this environment of wrangler.toml can be deployed: staging or production
+        #[arg(long)]
+        environment: Option<String>,
     },
     /// The origin's binary
     Origin {

@@ -35,7 +35,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match cli.command {
         Command::Setup => setup::everything(&workspace),
-        Command::Build { target: BuildTarget::Edge { always } } => edge::build(&workspace, always).map(drop),
+        Command::Build { target: BuildTarget::Edge { always, environment } } => {
+            edge::build(&workspace, always, environment.as_deref()).map(drop)
+        }
         Command::Build { target: BuildTarget::Origin { release } } => origin::build(&workspace, release).map(drop),
         Command::Up(options) => up::up(&workspace, &options),
         Command::Test { nextest_args } => test::test(&workspace, &nextest_args),
