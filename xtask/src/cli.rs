@@ -32,6 +32,11 @@ pub(crate) enum Command {
     },
     /// Format, lint, licences, advisories and spelling
     Check,
+    /// Measure one side
+    Bench {
+        #[command(subcommand)]
+        target: BenchTarget,
+    },
     /// Measure the captions of a served model over descriptions that training never saw, into docs/EVAL.md
     Eval(EvalOptions),
 }
@@ -52,6 +57,16 @@ pub(crate) enum BuildTarget {
         /// With the release profile
         #[arg(long)]
         release: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchTarget {
+    /// Requests per CPU second of workerd, against the same work in plain JavaScript, into docs/BENCH.md
+    Edge {
+        /// Only show the table
+        #[arg(long)]
+        dry: bool,
     },
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every command first brings up what it needs (see [`setup`]), so each works from a fresh clone.
 
+mod bench;
 mod build;
 mod check;
 mod cli;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::build::{edge, origin};
-use crate::cli::{BuildTarget, Cli, Command};
+use crate::cli::{BenchTarget, BuildTarget, Cli, Command};
 use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
@@ -42,6 +43,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Up(options) => up::up(&workspace, &options),
         Command::Test { nextest_args } => test::test(&workspace, &nextest_args),
         Command::Check => check::check(&workspace),
+        Command::Bench { target: BenchTarget::Edge { dry } } => bench::edge(&workspace, dry),
         Command::Eval(options) => eval::eval(&workspace, &options),
     }
 }
