@@ -7,4 +7,5 @@ mod deployment;
 mod environments;
 pub(crate) mod fixtures;
 mod forwarding;
+mod fuzz;
 mod service;

@@ -35,7 +35,10 @@ async fn main() {
     let origin_url = origin::start().await;
     let workers = start(&origin_url);
     let mut rows = Vec::new();
-    for scenario in Scenario::ALL {
+    let only = std::env::var("LEDE_BENCH_ONLY").ok();
+    for scenario in
+        Scenario::ALL.into_iter().filter(|scenario| only.as_deref().is_none_or(|only| only == scenario.name()))
+    {
         rows.push(measure(&workers, scenario).await);
     }
     let table = report::table(&rows);
