@@ -8,4 +8,7 @@ mod environments;
 pub(crate) mod fixtures;
 mod forwarding;
 mod fuzz;
+mod keys;
+mod purging;
 mod service;
+mod tiers;

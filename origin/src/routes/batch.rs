@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use lede_shared::api::{
     BATCH_BODY_BYTES_MAX, BatchItem, BatchRequest, BatchResponse, CaptionResponse, ValidRequest,
 };
+use lede_shared::plan::Scope;
 use lede_shared::problem::Problem;
 use lede_shared::signature::Claims;
 
@@ -23,6 +24,7 @@ pub async fn post(
     headers: HeaderMap,
     authorized: AuthorizedBody<BATCH_BODY_BYTES_MAX>,
 ) -> Result<Json<BatchResponse>, ApiError> {
+    authorized.principal.require(Scope::Captions)?;
     let batch = BatchRequest::from_json(&authorized.body)?;
     let asking = asking(&headers, &context, app.config.server.request_timeout());
     let (app, claims) = (&app, &authorized.principal.claims);
