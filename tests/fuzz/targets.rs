@@ -7,7 +7,7 @@ use std::str;
 
 use lede_shared::api::text::{contains_word, fold_case, normalise};
 use lede_shared::api::{BatchRequest, BatchResponse, CaptionRequest, CaptionResponse, LanguageTag};
-use lede_shared::api_key::{ApiKeyTable, TenantId, bearer_credentials};
+use lede_shared::api_key::{ApiKeyHash, ApiKeyTable, TenantId, bearer_credentials};
 use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::clock::UnixMillis;
 use lede_shared::headers::{
@@ -65,8 +65,9 @@ pub fn batch(bytes: &[u8]) {
 pub fn headers(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     for value in text.lines() {
-        let _ = bearer_credentials(value).map(|key| ApiKeyTable::default().tenant_of(key).is_some());
-        let _ = ApiKeyTable::parse(value).map(|table| table.tenant_of(value).is_some());
+        let _ =
+            bearer_credentials(value).map(|key| ApiKeyTable::default().tenant_of(&ApiKeyHash::of(key)).is_some());
+        let _ = ApiKeyTable::parse(value).map(|table| table.tenant_of(&ApiKeyHash::of(value)).is_some());
         let _ = SigningKey::parse_list(value);
         let _ = (RequestCacheControl::parse(value), content_type_is_json(value), traceparent_is_valid(value));
         if let Some(id) = RequestId::parse(value) {

@@ -32,6 +32,15 @@ pub(crate) enum Command {
     },
     /// Format, lint, licences, advisories and spelling
     Check,
+    /// Fuzz with libFuzzer whatever reads what somebody sent, target by target
+    Fuzz {
+        /// Only this target of tests/fuzz/targets.rs
+        #[arg(long)]
+        target: Option<String>,
+        /// How long each target runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Measure one side
     Bench {
         #[command(subcommand)]

@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod command;
 mod eval;
+mod fuzz;
 mod progress;
 mod setup;
 mod test;
@@ -44,6 +45,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Test { nextest_args } => test::test(&workspace, &nextest_args),
         Command::Check => check::check(&workspace),
         Command::Bench { target: BenchTarget::Edge { dry } } => bench::edge(&workspace, dry),
+        Command::Fuzz { target, seconds } => fuzz::fuzz(&workspace, target.as_deref(), seconds),
         Command::Eval(options) => eval::eval(&workspace, &options),
     }
 }
