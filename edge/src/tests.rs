@@ -9,6 +9,8 @@ pub(crate) mod fixtures;
 mod forwarding;
 mod fuzz;
 mod keys;
+mod pool;
 mod purging;
 mod service;
+mod streaming;
 mod tiers;

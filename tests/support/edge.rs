@@ -50,7 +50,7 @@ impl Edge {
 
     fn start_worker(origin_url: &str, vars: &Value, how: &Value) -> Self {
         let mut all = json!({
-            "ORIGIN_URL": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
+            "ORIGINS": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
         });
         for (name, value) in vars.as_object().into_iter().flatten() {
             all[name] = value.clone();

@@ -249,7 +249,7 @@ async function forward({ request, env, ctx, trace, tenant }, { key, canonical, k
 	const cacheControl = request.headers.get("cache-control");
 	if (cacheControl !== null) headers["cache-control"] = cacheControl;
 	const init = { method: "POST", headers, body, redirect: "manual", signal: AbortSignal.timeout(timeout) };
-	const response = await fetch(env.ORIGIN_URL + GENERATE, init);
+	const response = await fetch(env.ORIGINS + GENERATE, init);
 	if (response.status !== 200) throw new Problem(502, "bad_gateway", "the origin has no answer");
 	if (Number(response.headers.get("content-length") ?? Infinity) > ANSWER_BYTES_MAX) {
 		throw new Problem(502, "bad_gateway", "the origin's answer is too long");

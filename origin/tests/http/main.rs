@@ -9,4 +9,5 @@ mod golden;
 mod model_folder;
 mod overload;
 mod random;
+mod streaming;
 mod support;

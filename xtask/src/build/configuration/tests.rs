@@ -16,11 +16,11 @@ binding = "CAPTIONS"
 id = "22222222222222222222222222222222"
 
 [vars]
-ORIGIN_URL = "http://127.0.0.1:8140"
+ORIGINS = "http://127.0.0.1:8140"
 [env.staging.vars]
-ORIGIN_URL = "https://staging.captions.net"
+ORIGINS = "https://staging.captions.net"
 [env.production.vars]
-ORIGIN_URL = "https://one.captions.net"
+ORIGINS = "https://one.captions.net"
 
 [durable_objects]
 bindings = [{ name = "QUOTA", class_name = "Quota" }]
@@ -87,8 +87,8 @@ fn an_environment_that_lacks_what_another_has_is_named_with_it() {
         let faults = parsed(&format!("{COMPLETE}\n{added}\n")).differences();
         assert!(faults.iter().any(|fault| fault == expected), "{expected}: {faults:?}");
     }
-    let without_var = COMPLETE.replace("ORIGIN_URL = \"https://one.captions.net\"", "");
-    assert_eq!(parsed(&without_var).differences(), ["production lacks vars.ORIGIN_URL, which development has"]);
+    let without_var = COMPLETE.replace("ORIGINS = \"https://one.captions.net\"", "");
+    assert_eq!(parsed(&without_var).differences(), ["production lacks vars.ORIGINS, which development has"]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn an_origin_in_the_clear_on_this_machine_or_of_nobody_is_refused() {
         ("https://192.168.1.4:8140", "not reachable"),
         ("https://[::1]:8140", "not reachable"),
         ("https://origin.lede.example", "placeholder"),
-        ("https://two.captions.net=2,http://three.captions.net=1", "is not https"),
+        ("https://two.captions.net;weight=2,http://three.captions.net", "is not https"),
     ] {
         let faults = unfinished_with("https://one.captions.net", url);
         assert_eq!(faults.len(), 1, "{url}: {faults:?}");
@@ -125,7 +125,7 @@ fn an_origin_in_the_clear_on_this_machine_or_of_nobody_is_refused() {
 
 #[test]
 fn a_secret_among_the_vars_an_empty_var_a_missing_route_and_an_unmade_class_are_refused() {
-    let url = "ORIGIN_URL = \"https://one.captions.net\"";
+    let url = "ORIGINS = \"https://one.captions.net\"";
     let secret = unfinished_with(url, &format!("{url}\nEDGE_SIGNING_KEY = \"k1=0b0b\""));
     assert!(secret.len() == 1 && secret[0].contains("is a secret"), "{secret:?}");
     let empty = unfinished_with(url, &format!("{url}\nMODEL = \" \""));
