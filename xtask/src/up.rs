@@ -34,7 +34,7 @@ pub(crate) fn up(workspace: &Workspace, options: &UpOptions) -> Result<()> {
     let begun = Instant::now();
     ports::must_be_free(options)?;
     let library = setup::onnx_runtime(workspace)?;
-    edge::build(workspace, false)?;
+    edge::build(workspace, false, None)?;
     let binary = origin::build(workspace, options.release)?;
     let secrets = DevelopmentSecrets::load_or_make(workspace)?;
 
