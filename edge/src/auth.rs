@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use lede_shared::api_key::{ApiKeyTable, bearer_credentials};
-use lede_shared::plan::KeyRecord;
+use lede_shared::plan::{KeyRecord, Plan};
 use lede_shared::problem::ProblemCode;
 
 use crate::context::RequestContext;
@@ -24,7 +24,7 @@ pub(crate) struct Principal {
 /// 401 when there is no key or it is not known; 429 when there were too many requests with this key, or without one
 /// from this address.
 pub(crate) async fn authenticate(context: &RequestContext, headers: &Headers) -> Result<Principal, Failure> {
-    match find(&context.config.api_keys, headers) {
+    match find(&context.config.api_keys, &context.config.api_key_plan, headers) {
         Ok(principal) => {
             // Known from here on, also when the next step sends the caller away.
             let _ = context.caller.set(Rc::clone(&principal.record));
@@ -38,13 +38,16 @@ pub(crate) async fn authenticate(context: &RequestContext, headers: &Headers) ->
     }
 }
 
-fn find(api_keys: &ApiKeyTable, headers: &Headers) -> Result<Principal, Failure> {
+fn find(api_keys: &ApiKeyTable, plan: &Plan, headers: &Headers) -> Result<Principal, Failure> {
     let Some(api_key) = headers.get(AUTHORIZATION).and_then(bearer_credentials) else {
         let detail = "send the key as Authorization: Bearer <API key>";
         return Err(Failure::unauthorized(ProblemCode::MissingApiKey, detail, "Bearer"));
     };
     match api_keys.tenant_of(api_key) {
-        Some(tenant) => Ok(Principal { record: Rc::new(KeyRecord::standard(tenant.clone())) }),
+        Some(tenant) => {
+            let record = KeyRecord { plan: plan.clone(), ..KeyRecord::standard(tenant.clone()) };
+            Ok(Principal { record: Rc::new(record) })
+        }
         None => {
             let challenge = r#"Bearer error="invalid_token""#;
             Err(Failure::unauthorized(ProblemCode::InvalidApiKey, "this API key is not known", challenge))
@@ -61,7 +64,8 @@ mod tests {
     fn authenticate_as(authorization: Option<&str>) -> Result<Principal, ProblemCode> {
         let table = ApiKeyTable::parse(&format!("acme={}", ApiKeyHash::of("key-a"))).unwrap();
         let sent = authorization.map(|value| (AUTHORIZATION, value.to_owned()));
-        find(&table, &Headers(sent.into_iter().collect())).map_err(|failure| failure.problem.code)
+        find(&table, &Plan::default(), &Headers(sent.into_iter().collect()))
+            .map_err(|failure| failure.problem.code)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use lede_shared::api_key::ApiKeyTable;
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::FreshnessRecord;
+use lede_shared::plan::Plan;
 use lede_shared::signature::SigningKey;
 
 /// The Workers KV namespace of the response cache.
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) origin_timeout_ms: u64,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) api_keys: ApiKeyTable,
+    /// The plan of those keys.
+    pub(crate) api_key_plan: Plan,
     pub(crate) signing_key: SigningKey,
 }
 
@@ -79,6 +82,7 @@ impl Config {
                 stale_if_error_s: number("CACHE_STALE_IF_ERROR_S", 7 * DAY_S, 30 * DAY_S)?,
             },
             api_keys: api_keys(&required("API_KEY_HASHES")?)?,
+            api_key_plan: api_key_plan(text("API_KEY_PLAN"))?,
             signing_key: signing_key(&required("EDGE_SIGNING_KEY")?)?,
         })
     }
@@ -105,6 +109,12 @@ fn origin_url(text: &str) -> Result<String, ConfigError> {
 fn api_keys(text: &str) -> Result<ApiKeyTable, ConfigError> {
     let expected = "tenant=<64 hex digits of the key's SHA-256>, several with commas";
     ApiKeyTable::parse(text).map_err(|_| ConfigError::Invalid { name: "API_KEY_HASHES", expected })
+}
+
+fn api_key_plan(text: Option<String>) -> Result<Plan, ConfigError> {
+    let Some(text) = text else { return Ok(Plan::default()) };
+    let expected = "a plan as JSON, with every field";
+    serde_json::from_str(&text).map_err(|_| ConfigError::Invalid { name: "API_KEY_PLAN", expected })
 }
 
 fn signing_key(text: &str) -> Result<SigningKey, ConfigError> {
@@ -138,6 +148,7 @@ mod tests {
         assert_eq!(config.origin_url, "https://origin.example:8140");
         assert_eq!(config.origin_timeout_ms, ORIGIN_TIMEOUT_MS_DEFAULT);
         assert_eq!(config.cache_epoch, 1);
+        assert_eq!(config.api_key_plan, Plan::default());
         let expected = Lifetimes { fresh_s: DAY_S, stale_while_revalidate_s: DAY_S, stale_if_error_s: 7 * DAY_S };
         assert_eq!(config.lifetimes, expected);
     }
@@ -160,6 +171,7 @@ mod tests {
             ("CACHE_EPOCH", "-1"),
             ("CACHE_FRESH_S", "0"),
             ("API_KEY_HASHES", "acme=hidden"),
+            ("API_KEY_PLAN", "hidden"),
             ("EDGE_SIGNING_KEY", "k1=hidden"),
         ] {
             let error = read(&[(name, Some(value))]).unwrap_err();

@@ -6,4 +6,5 @@ mod caching;
 mod deployment;
 pub(crate) mod fixtures;
 mod forwarding;
+mod limits;
 mod service;
