@@ -49,8 +49,8 @@ impl Tenant {
 pub(crate) struct QuotaMemory(RefCell<BTreeMap<TenantId, Tenant>>);
 
 impl QuotaMemory {
-    pub(super) fn step(&self, tenant: &TenantId, now: UnixMillis, cells: u64) -> Step {
-        self.with(tenant, now, |tenant| match tenant.book.reserve(now, cells) {
+    pub(super) fn step(&self, tenant: &TenantId, now: UnixMillis, (cells, limits): (u64, &Limits)) -> Step {
+        self.with(tenant, now, |tenant| match tenant.book.reserve(now, cells, limits) {
             Outcome::Admitted(reservation) => Step::Admitted(reservation),
             Outcome::Refused(refusal) => Step::Refused(refusal),
             Outcome::Ask if tenant.down_until > now => Step::LimiterIsDown,
@@ -146,8 +146,9 @@ mod tests {
     fn tenants_without_a_lease_are_forgotten_when_there_are_too_many() {
         let memory = QuotaMemory::default();
         let name = |index: usize| TenantId::parse(&format!("tenant-{index}")).unwrap();
+        let limits = Limits { cells_per_minute: 60, burst_cells: 10, daily_cells: 100 };
         for index in 0..3 * TENANTS_MAX {
-            memory.step(&name(index), UnixMillis(index as u64), 1);
+            memory.step(&name(index), UnixMillis(index as u64), (1, &limits));
             assert!(memory.0.borrow().len() <= TENANTS_MAX);
         }
         assert!(memory.0.borrow().contains_key(&name(3 * TENANTS_MAX - 1)));

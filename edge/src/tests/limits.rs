@@ -109,11 +109,13 @@ fn who_is_over_the_burst_is_refused_with_the_wait_from_memory_and_admitted_after
     let refused = deployment.send(generate(HARBOUR));
     let document = problem(&refused);
     assert_eq!((refused.status, document.code), (429, ProblemCode::RateLimited));
-    assert_eq!((document.retry_after_s, refused.headers.get(RETRY_AFTER)), (Some(10), Some("10")));
+    assert_eq!((document.retry_after_s, refused.headers.get(RETRY_AFTER)), (Some(11), Some("11")));
     assert!(document.detail.contains("60 cells a minute, 10 at once"), "{}", document.detail);
     assert!(document.detail.contains("costs 10 cells"), "{}", document.detail);
+    deployment.clock.advance_s(2);
+    assert_eq!(problem(&deployment.send(generate(HARBOUR))).retry_after_s, Some(9));
     let calls = deployment.quota_objects.calls.get();
-    deployment.clock.advance_s(9);
+    deployment.clock.advance_s(8);
     assert_eq!(problem(&deployment.send(generate(HARBOUR))).retry_after_s, Some(1));
     assert_eq!(deployment.quota_objects.calls.get(), calls, "the refusal was remembered");
     deployment.clock.advance_s(1);
@@ -236,7 +238,7 @@ fn a_larger_plan_counts_from_the_next_question_on() {
     deployment.send_and_finish(generate(SUNSET));
     assert_eq!(deployment.send(generate(HARBOUR)).status, 429);
     set_plan(&mut deployment, &plan(100, 1_000));
-    deployment.clock.advance_s(10);
+    deployment.clock.advance_s(11);
     assert_eq!(burst_left(&deployment.send(generate(HARBOUR))), 90);
 }
 

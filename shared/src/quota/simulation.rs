@@ -78,7 +78,7 @@ impl World {
         let now_ms = self.now_ms;
         let isolate = &mut self.isolates[index];
         let now = isolate.now(now_ms);
-        match isolate.book.reserve(now, cells) {
+        match isolate.book.reserve(now, cells, &self.limits) {
             Outcome::Admitted(reservation) => {
                 isolate.under_way.push((reservation, self.admitted.len()));
                 self.admitted.push((now_ms, cells));
@@ -178,7 +178,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (0usize..16).prop_map(Event::Double),
         4 => (isolate.clone(), 0u64..30).prop_map(|(isolate, spent)| Event::Settle { isolate, spent }),
         1 => isolate.clone().prop_map(|isolate| Event::LoseIsolate { isolate }),
-        1 => (isolate, 0u64..30_000).prop_map(|(isolate, lag_ms)| Event::Lag { isolate, lag_ms }),
+        1 => (isolate, 0u64..=CLOCK_LAG_MS_MAX).prop_map(|(isolate, lag_ms)| Event::Lag { isolate, lag_ms }),
         1 => Just(Event::ReloadLedger),
         1 => prop::bool::weighted(0.05).prop_map(|lost| if lost { Event::LoseLedger } else { Event::ReloadLedger }),
     ]
