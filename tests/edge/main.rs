@@ -3,4 +3,5 @@
 
 mod bad_input;
 mod captions;
+mod limits;
 mod origin_down;

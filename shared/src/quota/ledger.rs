@@ -186,11 +186,9 @@ impl Ledger {
     }
 
     /// What was spent is held no longer, from the time on at which the report says it was spent, or from what was
-    /// last seen here when that is later: what has been answered cannot be changed. A report that comes twice or out of
+    /// last seen here, in another report too, when that is later: what has been answered cannot be changed. A report that comes twice or out of
     /// order changes nothing, since what is kept never rises.
     fn spend(&mut self, now_ms: u64, reports: &[LeaseReport]) {
-        let mut reports: Vec<&LeaseReport> = reports.iter().collect();
-        reports.sort_by_key(|report| std::cmp::Reverse(report.spent_ago_ms));
         for report in reports {
             self.advance(now_ms.saturating_sub(report.spent_ago_ms).max(self.seen_ms));
             if let Some(open) = self.leases.iter_mut().find(|open| open.lease == report.lease) {
@@ -296,4 +294,133 @@ impl Ledger {
 
 fn quota_of(limits: &Limits) -> Quota {
     Quota::new(limits.cells_per_minute, limits.burst_cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One cell a second, ten at once.
+    const LIMITS: Limits = Limits { cells_per_minute: 60, burst_cells: 10, daily_cells: 1_000 };
+    const BEGIN_MS: u64 = 20_000 * DAY_MS;
+
+    fn at_s(seconds: u64) -> UnixMillis {
+        UnixMillis(BEGIN_MS + seconds * 1_000)
+    }
+
+    fn need(cells_needed: u64) -> LeaseQuestion {
+        LeaseQuestion { limits: LIMITS, cells_needed, cells_wanted: 0, cells_worthwhile: 1, reports: Vec::new() }
+    }
+
+    fn report(lease: u64, cells_kept: u64, cells_returned: u64, spent_ago_ms: u64) -> LeaseReport {
+        LeaseReport { lease, cells_kept, cells_returned, spent_ago_ms }
+    }
+
+    /// A ledger whose ten cells were leased at once, and the lease's name.
+    fn all_leased() -> (Ledger, u64) {
+        let mut ledger = Ledger::new(at_s(0));
+        let granted = ledger.answer(at_s(0), &need(10)).lease.unwrap();
+        assert_eq!(granted.cells, 10);
+        (ledger, granted.lease)
+    }
+
+    fn cells_after(ledger: &mut Ledger, now: UnixMillis, reports: &[LeaseReport]) -> u64 {
+        ledger.answer(now, &LeaseQuestion { reports: reports.to_vec(), ..need(0) }).left.burst
+    }
+
+    #[test]
+    fn cells_that_may_still_be_spent_do_not_drain() {
+        let (mut ledger, lease) = all_leased();
+        assert_eq!(cells_after(&mut ledger, at_s(50), &[]), 0);
+        assert_eq!(cells_after(&mut ledger, at_s(55), &[report(lease, 0, 0, 0)]), 0, "spent just now");
+        assert_eq!(cells_after(&mut ledger, at_s(59), &[]), 4);
+    }
+
+    #[test]
+    fn spent_cells_drain_from_when_they_were_spent_but_not_from_before_what_was_answered_meanwhile() {
+        let (mut ledger, lease) = all_leased();
+        assert_eq!(cells_after(&mut ledger.clone(), at_s(8), &[report(lease, 0, 0, 5_000)]), 5);
+        assert_eq!(cells_after(&mut ledger, at_s(6), &[]), 0);
+        assert_eq!(cells_after(&mut ledger, at_s(8), &[report(lease, 0, 0, 5_000)]), 2);
+    }
+
+    #[test]
+    fn what_is_given_back_was_never_spent() {
+        let (mut ledger, lease) = all_leased();
+        let answer =
+            ledger.answer(at_s(1), &LeaseQuestion { reports: vec![report(lease, 2, 7, 1_000)], ..need(0) });
+        assert_eq!((ledger.held_cells(), answer.left), (2, CellsLeft { burst: 8, daily: 997 }));
+    }
+
+    #[test]
+    fn reports_that_come_twice_or_out_of_order_give_nothing_back_a_second_time() {
+        let (mut ledger, lease) = all_leased();
+        for reports in
+            [report(lease, 3, 4, 0), report(lease, 3, 4, 0), report(lease, 8, 0, 0), report(lease, 3, 7, 0)]
+        {
+            assert_eq!(cells_after(&mut ledger, at_s(0), &[reports]), 4);
+            assert_eq!(ledger.held_cells(), 3);
+        }
+        assert_eq!(cells_after(&mut ledger, at_s(0), &[report(lease + 1, 0, 10, 0)]), 4, "nobody's lease");
+    }
+
+    #[test]
+    fn a_lease_that_nobody_reports_is_spent_when_it_ends_and_late_returns_change_nothing() {
+        let (mut ledger, lease) = all_leased();
+        let end_s = (LEASE_MS + LEASE_GRACE_MS) / 1_000;
+        assert_eq!(cells_after(&mut ledger, at_s(end_s - 1), &[]), 0);
+        assert_eq!(cells_after(&mut ledger, at_s(end_s + 3), &[report(lease, 0, 10, 0)]), 3);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_stands_still() {
+        let (mut ledger, lease) = all_leased();
+        cells_after(&mut ledger, at_s(9), &[report(lease, 0, 0, 9_000)]);
+        assert_eq!(cells_after(&mut ledger, at_s(2), &[]), 9);
+        assert_eq!(cells_after(&mut ledger, at_s(10), &[]), 10);
+    }
+
+    #[test]
+    fn no_more_leases_are_granted_at_once_than_the_ledger_holds() {
+        let mut ledger = Ledger::new(at_s(0));
+        let roomy =
+            |cells_needed| LeaseQuestion { limits: Limits { burst_cells: 1_000, ..LIMITS }, ..need(cells_needed) };
+        for _ in 0..LEASES_MAX {
+            assert!(ledger.answer(at_s(0), &roomy(1)).lease.is_some());
+        }
+        let refused = ledger.answer(at_s(5), &roomy(1));
+        let wait_ms = Some(LEASE_MS + LEASE_GRACE_MS - 5_000);
+        assert_eq!(refused.refusal, Some(LeaseRefusal { limit: Limit::Burst, wait_ms }));
+        assert!(Ledger::decode(&ledger.encode()).is_ok());
+    }
+
+    #[test]
+    fn after_a_loss_nothing_comes_back_before_every_unknown_lease_has_ended() {
+        let mut ledger = Ledger::after_loss(at_s(0), &LIMITS);
+        let end_s = (LEASE_MS + LEASE_GRACE_MS) / 1_000;
+        assert_eq!(cells_after(&mut ledger, at_s(end_s), &[]), 0);
+        assert_eq!(cells_after(&mut ledger, at_s(end_s + 4), &[]), 4);
+        assert_eq!(ledger.answer(at_s(end_s + 4), &need(1)).refusal.unwrap().limit, Limit::Daily);
+        assert!(ledger.answer(at_s(DAY_MS / 1_000), &need(1)).lease.is_some());
+    }
+
+    #[test]
+    fn another_plan_keeps_what_was_spent() {
+        let (mut ledger, lease) = all_leased();
+        let faster = Limits { cells_per_minute: 600, burst_cells: 20, daily_cells: 1_000 };
+        let question = LeaseQuestion { limits: faster, reports: vec![report(lease, 0, 0, 0)], ..need(0) };
+        assert_eq!(ledger.answer(at_s(0), &question).left.burst, 10);
+        assert_eq!(ledger.answer(at_s(1), &LeaseQuestion { limits: faster, ..need(0) }).left.burst, 20);
+    }
+
+    #[test]
+    fn what_is_no_ledger_is_refused() {
+        let (ledger, _) = all_leased();
+        let sound = ledger.encode();
+        assert_eq!(Ledger::decode(&sound), Ok(ledger));
+        let shorter = &sound[..sound.rfind(' ').unwrap()];
+        for garbage in ["", "garbage", "{}", shorter, &format!("{sound} 0"), &format!("2{}", &sound[1..])] {
+            assert_eq!(Ledger::decode(garbage), Err(LedgerError), "{garbage}");
+        }
+    }
 }
