@@ -9,6 +9,7 @@ pub(crate) mod fixtures;
 mod forwarding;
 mod fuzz;
 mod keys;
+mod limits;
 mod pool;
 mod purging;
 mod service;

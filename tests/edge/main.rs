@@ -3,5 +3,6 @@
 
 mod bad_input;
 mod captions;
+mod limits;
 mod origin_down;
 mod stampede;
