@@ -34,6 +34,7 @@ pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Res
     let body = receive_json(context.bindings.clock.as_ref(), request, BATCH_BODY_BYTES_MAX).await?;
     let requests = BatchRequest::from_json(&body)?;
     let requests_count = requests.items.len();
+    principal.record.plan.takes_batch_of(requests_count)?;
     let looking_up = look_up_all(context, &principal, requests.items);
     let Sorted { mut results, stale, misses, ttl_s_min } =
         context.timed(&context.spans.workers_kv_ms, looking_up).await;

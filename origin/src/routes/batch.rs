@@ -26,6 +26,7 @@ pub async fn post(
 ) -> Result<Json<BatchResponse>, ApiError> {
     authorized.principal.require(Scope::Captions)?;
     let batch = BatchRequest::from_json(&authorized.body)?;
+    authorized.principal.may_send_batch_of(batch.items.len())?;
     let asking = asking(&headers, &context, app.config.server.request_timeout());
     let (app, claims) = (&app, &authorized.principal.claims);
     let answers = stream::iter(batch.items.into_iter().enumerate().map(|(index, item)| async move {
