@@ -3,4 +3,5 @@
 
 mod bad_input;
 mod captions;
+mod keys;
 mod origin_down;
