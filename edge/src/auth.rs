@@ -18,6 +18,7 @@ use lede_shared::problem::{Problem, ProblemCode};
 
 use crate::context::RequestContext;
 use crate::error::Failure;
+use crate::flood;
 use crate::http::{AUTHORIZATION, Headers};
 
 pub(crate) use known_keys::KnownKeys;
@@ -35,18 +36,35 @@ type Verdict = Option<Rc<KeyRecord>>;
 /// Reads `Authorization: Bearer <API key>`.
 ///
 /// # Errors
-/// 401 when there is no key or it is not known; 503 when nothing is known of it here and the origin cannot be asked.
+/// 401 when there is no key or it is not known; 429 when there were too many requests with this key, or without a known
+/// one from this address; 503 when nothing is known of the key here and the origin cannot be asked.
 pub(crate) async fn authenticate(context: &Rc<RequestContext>, headers: &Headers) -> Result<Principal, Failure> {
-    let api_key = headers.get(AUTHORIZATION).and_then(bearer_credentials).ok_or_else(no_key)?;
-    let hash = presented_hash(api_key).ok_or_else(not_known)?;
-    if let Some(tenant) = context.config.api_keys.tenant_of(&hash) {
-        return Ok(Principal { record: Rc::new(KeyRecord::standard(tenant.clone())) });
-    }
-    let verdict = match learning::remembered(context, &hash) {
-        Some(verdict) => verdict,
-        None => context.timed(&context.spans.key_ms, learning::learned(context, headers, &hash)).await?,
+    let Some(api_key) = headers.get(AUTHORIZATION).and_then(bearer_credentials) else {
+        return Err(stranger(context, headers, no_key()).await);
     };
-    verdict.map(|record| Principal { record }).ok_or_else(not_known)
+    let Some(hash) = presented_hash(api_key) else {
+        return Err(stranger(context, headers, not_known()).await);
+    };
+    let record = match context.config.api_keys.tenant_of(&hash) {
+        Some(tenant) => Rc::new(KeyRecord::standard(tenant.clone())),
+        None => match learning::remembered(context, &hash) {
+            Some(Some(record)) => record,
+            Some(None) => return Err(stranger(context, headers, not_known()).await),
+            None => {
+                let learning = learning::learned(context, headers, &hash);
+                context.timed(&context.spans.key_ms, learning).await?.ok_or_else(not_known)?
+            }
+        },
+    };
+    // Known from here on, also when the next step sends the caller away.
+    let _ = context.caller.set(Rc::clone(&record));
+    flood::admit_key(context, &hash).await?;
+    Ok(Principal { record })
+}
+
+/// What somebody without a known key is told: that, or that there were too many of the kind.
+async fn stranger(context: &RequestContext, headers: &Headers, failure: Failure) -> Failure {
+    flood::admit_stranger(context, headers).await.err().unwrap_or(failure)
 }
 
 /// Is the caller let in for `scope`?

@@ -29,6 +29,12 @@ pub(crate) struct Config {
     /// From the first byte sent to the origin to the last byte of its answer.
     pub(crate) origin_timeout_ms: u64,
     pub(crate) lifetimes: Lifetimes,
+    /// Look-ups of a caption in one isolate after which it is worth a write to Workers KV; 15 at most.
+    pub(crate) popular_after_lookups: u64,
+    /// Writes of captions to Workers KV that one isolate may make in a minute.
+    pub(crate) workers_kv_writes_per_minute: u64,
+    /// Captions that one cron event may write to Workers KV.
+    pub(crate) warm_writes_max: u64,
     /// Keys that need no origin; empty for most deployments.
     pub(crate) api_keys: ApiKeyTable,
     pub(crate) key_lifetimes: KeyLifetimes,
@@ -90,6 +96,9 @@ impl Config {
                 KeyLifetimes::FRESH_S_MAX,
                 KeyLifetimes::FRESH_S_MAX,
             )?),
+            popular_after_lookups: number("POPULAR_AFTER_LOOKUPS", 2, 15)?,
+            workers_kv_writes_per_minute: number("WORKERS_KV_WRITES_PER_MINUTE", 30, 600)?,
+            warm_writes_max: number("WARM_WRITES_MAX", 100, 400)?,
             signing_key: signing_key(&required("EDGE_SIGNING_KEY")?)?,
         })
     }
@@ -178,6 +187,9 @@ mod tests {
             ("CACHE_EPOCH", "-1"),
             ("CACHE_FRESH_S", "0"),
             ("KEY_FRESH_S", "61"),
+            ("POPULAR_AFTER_LOOKUPS", "16"),
+            ("WORKERS_KV_WRITES_PER_MINUTE", "601"),
+            ("WARM_WRITES_MAX", "401"),
             ("API_KEY_HASHES", "acme=hidden"),
             ("EDGE_SIGNING_KEY", "k1=hidden"),
         ] {

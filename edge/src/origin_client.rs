@@ -13,6 +13,7 @@ use crate::bindings::{FetchError, IncomingResponse, OutgoingRequest};
 use crate::body::read_bounded;
 use crate::context::RequestContext;
 use crate::http::{AGE, CACHE_CONTROL, CONTENT_TYPE, Headers, JSON};
+use crate::response_cache;
 
 pub(crate) use failure::{OriginFailure, unreadable};
 
@@ -176,12 +177,12 @@ fn signed_request(
 }
 
 /// What the origin is told of the caller.
-pub(crate) fn claims(principal: &Principal) -> Claims {
+pub(crate) fn claims(context: &RequestContext, principal: &Principal) -> Claims {
     let record = &principal.record;
     Claims {
         tenant: record.tenant.clone(),
         priority: record.plan.priority,
-        cache_epoch: 0,
+        cache_epoch: response_cache::epoch_in_use(context, principal),
         cache_is_private: record.plan.cache_is_private,
     }
 }

@@ -4,3 +4,4 @@ pub(crate) mod batch;
 pub(crate) mod captions;
 pub(crate) mod health;
 pub(crate) mod info;
+pub(crate) mod purge;

@@ -7,4 +7,6 @@ mod deployment;
 pub(crate) mod fixtures;
 mod forwarding;
 mod keys;
+mod purging;
 mod service;
+mod tiers;

@@ -11,14 +11,13 @@ mod prompt;
 mod proposal;
 mod remote_writer;
 mod rules;
-mod stored;
 mod writers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lede_shared::api::{CacheTier, PerformanceMetrics, ValidRequest};
+use lede_shared::api::{CacheTier, PerformanceMetrics, ValidRequest, json_with_metrics};
 use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorable, cacheability};
@@ -270,7 +269,7 @@ impl Inner {
         let processing_time_ms = elapsed_ms(asking.started_at);
         let response = compose::compose(request, &key, author, generation, processing_time_ms);
         let entry = Entry {
-            body: stored::without_metrics(&response).map_err(CaptionError::Internal)?,
+            body: response.json_without_metrics().map_err(CaptionError::Internal)?.into(),
             freshness: self.freshness_from_now(),
         };
         let verdict =
@@ -299,7 +298,7 @@ fn hit(key: CacheKey, entry: &Entry, started_at: Instant) -> Result<Answer, Capt
     let processing_time_ms = compose::milliseconds(elapsed_ms(started_at));
     let metrics = PerformanceMetrics::of_hit(CacheTier::Hot, processing_time_ms);
     Ok(Answer {
-        body: stored::with_metrics(&entry.body, &metrics).map_err(CaptionError::Internal)?,
+        body: json_with_metrics(&entry.body, &metrics).map_err(CaptionError::Internal)?.into(),
         key,
         freshness: entry.freshness,
         cache: CacheOutcome::Hit { ttl_s: entry.freshness.ttl_s(clock::now()) },
@@ -318,7 +317,7 @@ fn miss(
     let processing_time = compose::milliseconds(elapsed_ms(started_at));
     let metrics = PerformanceMetrics { processing_time, ..generated.metrics };
     Ok(Answer {
-        body: stored::with_metrics(&generated.entry.body, &metrics).map_err(CaptionError::Internal)?,
+        body: json_with_metrics(&generated.entry.body, &metrics).map_err(CaptionError::Internal)?.into(),
         key,
         freshness: generated.entry.freshness,
         cache: CacheOutcome::Forwarded { why, stored: generated.not_stored.is_none(), collapsed },

@@ -14,6 +14,7 @@ pub fn router(app: AppState) -> Router {
         .route(GENERATE_PATH, post(generate::post).get(generate::get))
         .route(BATCH_PATH, post(batch::post))
         .route(INFO_PATH, get(info::get))
+        .route("/internal/engine", get(internal::engine_work))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

@@ -6,6 +6,10 @@ pub const X_REQUEST_ID: &str = "x-request-id";
 pub const TRACEPARENT: &str = "traceparent";
 /// RFC 9211: which cache answered, and why not when it did not.
 pub const CACHE_STATUS: &str = "cache-status";
+/// What is left of each quota (draft-ietf-httpapi-ratelimit-headers-11), in cells.
+pub const RATELIMIT: &str = "ratelimit";
+/// The quotas themselves (the same draft), in cells.
+pub const RATELIMIT_POLICY: &str = "ratelimit-policy";
 /// Where the milliseconds went.
 pub const SERVER_TIMING: &str = "server-timing";
 /// Edge → origin: the point in time (Unix milliseconds) after which nobody waits for the answer.

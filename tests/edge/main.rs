@@ -5,3 +5,4 @@ mod bad_input;
 mod captions;
 mod keys;
 mod origin_down;
+mod stampede;

@@ -13,6 +13,7 @@ use super::origin::{self, OriginAway};
 use super::workers_kv::{self, Copy};
 use crate::context::RequestContext;
 use crate::error::Failure;
+use crate::flood;
 use crate::http::Headers;
 
 /// How long a request waits for another one of its isolate that asks about the same key, before it asks itself.
@@ -41,7 +42,7 @@ pub(super) fn remembered(context: &Rc<RequestContext>, hash: &ApiKeyHash) -> Opt
 /// What can be learned elsewhere.
 ///
 /// # Errors
-/// 503 when nothing is known of the key and the origin cannot be asked.
+/// 429 when too many strangers came from there; 503 when nothing is known of the key and the origin cannot be asked.
 pub(super) async fn learned(
     context: &Rc<RequestContext>,
     headers: &Headers,
@@ -63,17 +64,10 @@ pub(super) async fn learned(
         return Ok(verdict);
     }
     if stored.as_ref().is_none_or(|copy| copy.verdict.is_none()) {
-        may_ask_about_stranger(context, headers).await?;
+        // Nobody knows them: what they may ask of the origin is counted under their address.
+        flood::admit_stranger(context, headers).await?;
     }
     settle(context, hash, stored).await
-}
-
-/// Somebody whom no tier knows: may the origin be asked?
-///
-/// # Errors
-/// 429 when too many strangers came from there.
-async fn may_ask_about_stranger(_context: &RequestContext, _headers: &Headers) -> Result<(), Failure> {
-    Ok(())
 }
 
 /// Lets the origin decide, or, when it is away, what it said last.

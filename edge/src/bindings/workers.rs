@@ -3,8 +3,11 @@
 //! Requests and answers are the platform's own types, read and written field by field: only the headers that are
 //! looked at are brought over, and a body crosses once.
 
+mod colo;
 mod exchange;
 mod fetch;
+mod limits;
+mod quota_object;
 mod stream;
 
 use std::cell::OnceCell;
@@ -23,6 +26,8 @@ use super::{Background, BindingError, Bindings, Clock, Entropy, LogSink, Workers
 use crate::config::{CAPTIONS, Config, ConfigError, KEYS};
 use crate::isolate::Isolate;
 
+use limits::{PlatformLimiter, QuotaNamespace};
+
 pub(crate) use exchange::{read_request, write_response};
 
 thread_local! {
@@ -34,14 +39,20 @@ thread_local! {
     static NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
     /// The same for keys.
     static KEYS_NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
+    static LIMITERS: OnceCell<Limiters> = const { OnceCell::new() };
 }
 
 /// Everything the platform gives to this request.
 pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
+    let limiters = LIMITERS.with(|kept| kept.get_or_init(|| Limiters::open(env)).clone());
     Bindings {
         isolate: ISOLATE.with(Rc::clone),
         captions: namespace(env, &NAMESPACE, CAPTIONS),
         keys: namespace(env, &KEYS_NAMESPACE, KEYS),
+        quota_objects: limiters.quota_objects,
+        flood_of_keys: limiters.flood_of_keys,
+        flood_of_strangers: limiters.flood_of_strangers,
+        colo: Rc::new(colo::DefaultCache),
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),
         entropy: Rc::new(PlatformEntropy),
@@ -66,6 +77,24 @@ pub(crate) fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
 fn namespace(env: &Env, kept: &'static LocalKey<OnceCell<Rc<Namespace>>>, binding: &'static str) -> Rc<Namespace> {
     let open = || Rc::new(Namespace(env.kv(binding).map_err(|error| failed("opening Workers KV", &error))));
     kept.with(|kept| Rc::clone(kept.get_or_init(open)))
+}
+
+/// What limits callers, each binding looked up once.
+#[derive(Clone)]
+struct Limiters {
+    quota_objects: Rc<QuotaNamespace>,
+    flood_of_keys: Rc<PlatformLimiter>,
+    flood_of_strangers: Rc<PlatformLimiter>,
+}
+
+impl Limiters {
+    fn open(env: &Env) -> Self {
+        Self {
+            quota_objects: Rc::new(QuotaNamespace::open(env)),
+            flood_of_keys: Rc::new(PlatformLimiter::open(env, "FLOOD_OF_KEYS")),
+            flood_of_strangers: Rc::new(PlatformLimiter::open(env, "FLOOD_OF_STRANGERS")),
+        }
+    }
 }
 
 fn failed(operation: &'static str, cause: &dyn std::fmt::Display) -> BindingError {

@@ -21,6 +21,7 @@ use crate::context::RequestContext;
 use crate::error::Failure;
 use crate::http::{CACHE_CONTROL, Request, Response, to_json};
 use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
+use crate::quota::{self, Cost};
 use crate::response_cache::{self, CachedAnswer, Lookup};
 use crate::router::edge_cache_status;
 
@@ -37,15 +38,21 @@ pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Res
     principal.record.plan.takes_batch_of(requests_count)?;
     let looking_up = look_up_all(context, &principal, requests.items);
     let Sorted { mut results, stale, misses, ttl_s_min } =
-        context.timed(&context.spans.workers_kv_ms, looking_up).await;
+        context.timed(&context.spans.cache_ms, looking_up).await;
+    charge_hits(context, &principal, &results).await?;
     revalidate_behind(context, &principal, stale);
     let cache_status = if misses.is_empty() {
-        ttl_s_min.map(|ttl_s| edge_cache_status(CacheOutcome::Hit { ttl_s }, Some("workers_kv")))
+        ttl_s_min.map(|ttl_s| edge_cache_status(CacheOutcome::Hit { ttl_s }, None))
     } else {
         let hits =
             format!("hits-{}-of-{requests_count}", results.iter().filter(|item| item.status == 200).count());
-        let forwarding = forward(context, &principal, misses);
-        let forwarded = context.timed(&context.spans.origin_ms, forwarding).await;
+        let forwarding = forward_charged(context, &principal, misses);
+        let forwarded = match context.timed(&context.spans.origin_ms, forwarding).await {
+            Ok(forwarded) => forwarded,
+            // Nothing to answer with but the refusal.
+            Err((failure, _)) if results.is_empty() => return Err(failure),
+            Err((failure, misses)) => Forwarded::refused(&failure.problem, &misses),
+        };
         let outcome =
             CacheOutcome::Forwarded { why: ForwardReason::UriMiss, stored: forwarded.stored, collapsed: false };
         results.extend(forwarded.results);
@@ -79,7 +86,7 @@ struct Sorted {
 }
 
 async fn look_up_all(
-    context: &RequestContext,
+    context: &Rc<RequestContext>,
     principal: &Principal,
     items: Vec<Result<ValidRequest, Problem>>,
 ) -> Sorted {
@@ -106,8 +113,8 @@ impl Sorted {
             Lookup::Hit { answer, revalidate } => {
                 let ttl_s = answer.freshness.ttl_s(context.now());
                 self.ttl_s_min = Some(self.ttl_s_min.map_or(ttl_s, |least| least.min(ttl_s)));
-                self.results.push(BatchItem::new(index, Ok(served(context, answer))));
-                if revalidate {
+                self.results.push(BatchItem::new(index, served(context, &answer)));
+                if revalidate && response_cache::may_revalidate(context, &wanted.key) {
                     self.stale.push(Pending { index, wanted, stale_if_error: None });
                 }
             }
@@ -126,6 +133,52 @@ struct Forwarded {
     results: Vec<BatchItem>,
     cache_status: Option<String>,
     stored: bool,
+}
+
+impl Forwarded {
+    /// None of them was forwarded.
+    fn refused(problem: &Problem, pending: &[Pending]) -> Self {
+        let results = pending.iter().map(|pending| BatchItem::new(pending.index, Err(problem.clone()))).collect();
+        Self { results, cache_status: None, stored: false }
+    }
+}
+
+/// One charge for all that was found.
+async fn charge_hits(
+    context: &Rc<RequestContext>,
+    principal: &Principal,
+    results: &[BatchItem],
+) -> Result<(), Failure> {
+    let hits = results.iter().filter(|item| item.status == 200).count();
+    if hits > 0 {
+        quota::charge(context, principal, Cost::Hits(u32::try_from(hits).unwrap_or(u32::MAX))).await?.spend();
+    }
+    Ok(())
+}
+
+/// One charge for all that has to be generated; what was not generated costs what a hit costs.
+async fn forward_charged(
+    context: &Rc<RequestContext>,
+    principal: &Principal,
+    pending: Vec<Pending>,
+) -> Result<Forwarded, (Failure, Vec<Pending>)> {
+    let variants: Vec<u32> = pending.iter().map(|pending| u32::from(pending.wanted.request.variants())).collect();
+    let charge = match quota::charge(context, principal, Cost::GeneratedVariants(variants.iter().sum())).await {
+        Ok(charge) => charge,
+        Err(failure) => return Err((failure, pending)),
+    };
+    let places: Vec<usize> = pending.iter().map(|pending| pending.index).collect();
+    let forwarded = forward(context, principal, pending).await;
+    let costs = forwarded.results.iter().map(|item| match &item.outcome {
+        BatchOutcome::Response(response) if !response.performance_metrics.cache_hit => {
+            let place = places.iter().position(|place| *place == item.index);
+            let variants = place.and_then(|place| variants.get(place)).copied();
+            Cost::GeneratedVariants(variants.unwrap_or(1)).cells()
+        }
+        _ => Cost::Hits(1).cells(),
+    });
+    charge.settle(costs.sum());
+    Ok(forwarded)
 }
 
 /// Asks the origin for all of `pending` at once and stores what may be stored behind the answer.
@@ -152,7 +205,8 @@ async fn ask(
 ) -> Result<OriginAnswer<BatchResponse>, OriginFailure> {
     let body = BatchRequest::to_json(pending.iter().map(|pending| &pending.wanted.request));
     let answer: OriginAnswer<BatchResponse> =
-        origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::batch(body)).await?;
+        origin_client::ask(context, &origin_client::claims(context, principal), &OriginRequest::batch(body))
+            .await?;
     let results = &answer.content.results;
     let in_order = results.iter().enumerate().all(|(position, item)| item.index == position);
     if results.len() == pending.len() && in_order {
@@ -167,7 +221,7 @@ fn result(context: &RequestContext, pending: Pending, answer: BatchOutcome) -> B
         (BatchOutcome::Response(response), _) => Ok(*response),
         (BatchOutcome::Problem(problem), Some(stale)) if problem.status >= 500 => {
             context.warn("served_stale_if_error", problem.code.as_str());
-            Ok(served(context, stale))
+            served(context, &stale)
         }
         (BatchOutcome::Problem(problem), _) => Err(problem),
     };
@@ -210,6 +264,9 @@ fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, stale:
     }
     let (behind, principal) = (Rc::clone(context), principal.clone());
     context.behind(async move {
-        forward(&behind, &principal, stale).await;
+        let keys: Vec<CacheKey> = stale.iter().map(|stale| stale.wanted.key).collect();
+        if forward(&behind, &principal, stale).await.stored {
+            keys.iter().for_each(|key| response_cache::revalidated(&behind, key));
+        }
     });
 }

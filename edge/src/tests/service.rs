@@ -72,8 +72,8 @@ fn server_timing_names_only_what_was_waited_for() {
     let deployment = Deployment::new();
     let timing = |request| deployment.send_and_finish(request).headers.get(SERVER_TIMING).map(str::to_owned);
     let sunset = || generate(r#"{"content_description": "Sunset"}"#);
-    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, workers_kv;dur=0, origin;dur=0"));
-    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, workers_kv;dur=0"));
+    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, cache;dur=0, origin;dur=0"));
+    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, cache;dur=0"));
     assert_eq!(timing(generate("{}")).as_deref(), Some("edge;dur=0"));
 }
 
