@@ -1,10 +1,14 @@
 //! What the deployment says: vars and secrets, read once per isolate.
 
+mod origins;
+
 use lede_shared::api_key::ApiKeyTable;
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::FreshnessRecord;
 use lede_shared::key_standing::KeyLifetimes;
 use lede_shared::signature::SigningKey;
+
+pub(crate) use origins::OriginAddress;
 
 /// The Workers KV namespace of the response cache.
 pub(crate) const CAPTIONS: &str = "CAPTIONS";
@@ -20,13 +24,13 @@ const DAY_S: u64 = 86_400;
 /// Settings of one deployment.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Scheme and authority, without a slash at the end.
-    pub(crate) origin_url: String,
+    /// One at least.
+    pub(crate) origins: Vec<OriginAddress>,
     /// The model's id, part of every cache key.
     pub(crate) model: String,
     /// Raised to purge everything at once.
     pub(crate) cache_epoch: u64,
-    /// From the first byte sent to the origin to the last byte of its answer.
+    /// From the first byte sent to an origin to the last byte of an answer, other origins' tries included.
     pub(crate) origin_timeout_ms: u64,
     pub(crate) lifetimes: Lifetimes,
     /// Look-ups of a caption in one isolate after which it is worth a write to Workers KV; 15 at most.
@@ -81,7 +85,7 @@ impl Config {
         let required = |name| text(name).ok_or(ConfigError::Missing(name));
         let number = |name, default, max| whole_number(name, text(name), default, max);
         Ok(Self {
-            origin_url: origin_url(&required("ORIGIN_URL")?)?,
+            origins: origins::parse(&required("ORIGINS")?)?,
             model: required("MODEL")?,
             cache_epoch: number("CACHE_EPOCH", 1, u64::MAX)?,
             origin_timeout_ms: number("ORIGIN_TIMEOUT_MS", ORIGIN_TIMEOUT_MS_DEFAULT, ORIGIN_TIMEOUT_MS_MAX)?,
@@ -110,18 +114,6 @@ fn whole_number(name: &'static str, text: Option<String>, default: u64, max: u64
     number.ok_or(ConfigError::Invalid { name, expected: "a whole number within its limits" })
 }
 
-/// The signature covers path and query, so the URL has neither.
-fn origin_url(text: &str) -> Result<String, ConfigError> {
-    let url = text.trim().trim_end_matches('/');
-    let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    match authority {
-        Some(authority) if !authority.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']) => {
-            Ok(url.to_owned())
-        }
-        _ => Err(ConfigError::Invalid { name: "ORIGIN_URL", expected: "http(s)://host or http(s)://host:port" }),
-    }
-}
-
 fn api_keys(text: &str) -> Result<ApiKeyTable, ConfigError> {
     let expected = "tenant=<64 hex digits of the key's SHA-256>, several with commas";
     ApiKeyTable::parse(text).map_err(|_| ConfigError::Invalid { name: "API_KEY_HASHES", expected })
@@ -140,7 +132,7 @@ mod tests {
         let hash = format!("acme={}", "0a".repeat(32));
         let key = format!("k1={}", "0b".repeat(32));
         let sound = [
-            ("ORIGIN_URL", "https://origin.example:8140/"),
+            ("ORIGINS", "https://origin.example:8140/"),
             ("MODEL", "lede-nano-1"),
             ("API_KEY_HASHES", &hash),
             ("EDGE_SIGNING_KEY", &key),
@@ -155,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_not_set_has_its_default() {
         let config = read(&[]).unwrap();
-        assert_eq!(config.origin_url, "https://origin.example:8140");
+        assert_eq!(config.origins[0].url, "https://origin.example:8140");
         assert_eq!(config.origin_timeout_ms, ORIGIN_TIMEOUT_MS_DEFAULT);
         assert_eq!(config.cache_epoch, 1);
         assert_eq!(config.key_lifetimes, KeyLifetimes::fresh_for(60));
@@ -165,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_missing_binding_is_named() {
-        for name in ["ORIGIN_URL", "MODEL", "EDGE_SIGNING_KEY"] {
+        for name in ["ORIGINS", "MODEL", "EDGE_SIGNING_KEY"] {
             assert_eq!(read(&[(name, None)]).unwrap_err(), ConfigError::Missing(name));
         }
     }
@@ -179,9 +171,9 @@ mod tests {
     #[test]
     fn a_malformed_binding_is_named_without_its_value() {
         for (name, value) in [
-            ("ORIGIN_URL", "ftp://hidden"),
-            ("ORIGIN_URL", "https://hidden.example/path"),
-            ("ORIGIN_URL", "https://user:hidden@host"),
+            ("ORIGINS", "ftp://hidden"),
+            ("ORIGINS", "https://hidden.example/path"),
+            ("ORIGINS", "https://user:hidden@host"),
             ("ORIGIN_TIMEOUT_MS", "hidden"),
             ("ORIGIN_TIMEOUT_MS", "30001"),
             ("CACHE_EPOCH", "-1"),

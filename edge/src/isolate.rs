@@ -4,6 +4,7 @@
 //! Values only. What one request waits for is cancelled with it, so nothing here is a future.
 
 use crate::auth::KnownKeys;
+use crate::origin_client::OriginPool;
 use crate::quota::QuotaMemory;
 use crate::response_cache;
 
@@ -16,4 +17,6 @@ pub(crate) struct Isolate {
     pub(crate) quota: QuotaMemory,
     /// Captions, how popular they are, and which were purged.
     pub(crate) response_cache: response_cache::Memory,
+    /// What is known of the origins; as many entries as there are origins.
+    pub(crate) pool: OriginPool,
 }

@@ -14,6 +14,7 @@ mod error;
 mod flood;
 mod http;
 mod isolate;
+mod ndjson;
 mod origin_client;
 mod quota;
 mod response_cache;

@@ -6,3 +6,4 @@ pub mod generate;
 pub mod health;
 pub mod info;
 pub mod internal;
+pub mod stream;

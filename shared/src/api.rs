@@ -8,6 +8,7 @@ mod language;
 mod request;
 mod response;
 mod splice;
+pub mod stream;
 pub mod text;
 mod vocabulary;
 

@@ -19,6 +19,7 @@ pub mod policy;
 pub mod popularity;
 pub mod problem;
 pub mod quota;
+pub mod rendezvous;
 pub mod request_cache_control;
 pub mod request_id;
 pub mod signature;

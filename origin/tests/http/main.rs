@@ -10,4 +10,5 @@ mod keys;
 mod model_folder;
 mod overload;
 mod random;
+mod streaming;
 mod support;
