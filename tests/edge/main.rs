@@ -4,5 +4,6 @@
 mod bad_input;
 mod captions;
 mod limits;
+mod keys;
 mod origin_down;
 mod stampede;

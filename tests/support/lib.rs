@@ -7,6 +7,7 @@
 pub mod bad_input;
 mod edge;
 mod hub;
+mod keys_file;
 mod model_store;
 mod origin;
 mod process;
@@ -14,6 +15,7 @@ mod provider;
 
 pub use edge::Edge;
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
+pub use keys_file::KeysFile;
 pub use model_store::{ModelStore, Outcome, model_files, model_fixture};
 pub use origin::{Origin, OriginSettings, free_port};
 pub use provider::{Provider, Reply};

@@ -6,6 +6,7 @@ mod answers;
 mod bad_input;
 mod connections;
 mod golden;
+mod keys;
 mod model_folder;
 mod overload;
 mod random;
