@@ -12,7 +12,6 @@ mod prompt;
 mod proposal;
 mod remote_writer;
 mod rules;
-mod stored;
 mod streaming;
 mod writers;
 
@@ -21,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lede_shared::api::stream::StreamStart;
-use lede_shared::api::{CacheTier, PerformanceMetrics, ValidRequest};
+use lede_shared::api::{CacheTier, PerformanceMetrics, ValidRequest, json_with_metrics};
 use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorable, cacheability};
@@ -317,7 +316,7 @@ impl Inner {
         progress.begin(StreamStart { id, model, variants: request.variants() });
         progress.finish(&response.variants);
         let entry = Entry {
-            body: stored::without_metrics(&response).map_err(CaptionError::Internal)?,
+            body: response.json_without_metrics().map_err(CaptionError::Internal)?.into(),
             freshness: self.freshness_from_now(),
         };
         let verdict =
@@ -346,7 +345,7 @@ fn hit(key: CacheKey, entry: &Entry, started_at: Instant) -> Result<Answer, Capt
     let processing_time_ms = compose::milliseconds(elapsed_ms(started_at));
     let metrics = PerformanceMetrics::of_hit(CacheTier::Hot, processing_time_ms);
     Ok(Answer {
-        body: stored::with_metrics(&entry.body, &metrics).map_err(CaptionError::Internal)?,
+        body: json_with_metrics(&entry.body, &metrics).map_err(CaptionError::Internal)?.into(),
         key,
         freshness: entry.freshness,
         cache: CacheOutcome::Hit { ttl_s: entry.freshness.ttl_s(clock::now()) },
@@ -365,7 +364,7 @@ fn miss(
     let processing_time = compose::milliseconds(elapsed_ms(started_at));
     let metrics = PerformanceMetrics { processing_time, ..generated.metrics };
     Ok(Answer {
-        body: stored::with_metrics(&generated.entry.body, &metrics).map_err(CaptionError::Internal)?,
+        body: json_with_metrics(&generated.entry.body, &metrics).map_err(CaptionError::Internal)?.into(),
         key,
         freshness: generated.entry.freshness,
         cache: CacheOutcome::Forwarded { why, stored: generated.not_stored.is_none(), collapsed },

@@ -4,4 +4,5 @@
 mod bad_input;
 mod captions;
 mod origin_down;
+mod stampede;
 mod stream;

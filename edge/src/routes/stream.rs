@@ -13,7 +13,7 @@ use lede_shared::api::stream::{StreamEvent, replayed};
 use lede_shared::cache_key::CacheKey;
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::Cacheability;
-use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM, X_ACCEL_BUFFERING, accepts_event_stream};
+use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM, EVENT_STREAM_ESSENCE, X_ACCEL_BUFFERING, accept_names};
 
 use super::captions::{
     Wanted, after_origin, forwarded_failure, not_cached, revalidate_behind, served, store_behind,
@@ -24,6 +24,7 @@ use crate::context::RequestContext;
 use crate::error::Failure;
 use crate::http::{ACCEPT, Body, CACHE_CONTROL, CONTENT_TYPE, Headers, Method, Request, Response};
 use crate::origin_client::{self, OriginFailure, OriginStream, Told};
+use crate::quota::{self, Charge, Cost};
 use crate::response_cache::{self, CachedAnswer, Lookup};
 use crate::router::edge_cache_status;
 
@@ -32,7 +33,8 @@ const DETAIL: &str = "streamed";
 
 /// Is a stream asked for? `HEAD` asks for none.
 pub(super) fn is_wanted(request: &Request) -> bool {
-    request.method != Method::Head && request.headers.get(ACCEPT).is_some_and(accepts_event_stream)
+    let names_it = |accept: &str| accept_names(accept, EVENT_STREAM_ESSENCE);
+    request.method != Method::Head && request.headers.get(ACCEPT).is_some_and(names_it)
 }
 
 /// Fresh: replay. Stale: replay, and revalidate behind. Miss: pass the origin's stream on, and store behind.
@@ -42,45 +44,67 @@ pub(super) async fn answer(
     wanted: Wanted,
 ) -> Result<Response, Failure> {
     let looking_up = response_cache::lookup(context, &wanted.key);
-    match context.timed(&context.spans.workers_kv_ms, looking_up).await {
+    match context.timed(&context.spans.cache_ms, looking_up).await {
         Lookup::Hit { answer, revalidate } => {
-            if revalidate {
+            quota::charge(context, principal, Cost::Hits(1)).await?.spend();
+            if revalidate && response_cache::may_revalidate(context, &wanted.key) {
                 revalidate_behind(context, principal, wanted);
             }
-            Ok(replay(context, answer))
+            replay(context, &answer)
         }
         Lookup::Miss { why, .. } if context.directives.only_if_cached => Err(not_cached(why)),
-        Lookup::Miss { why, stale_if_error } => {
-            let claims = origin_client::claims(principal);
-            let asking = origin_client::ask_streaming(context, &claims, wanted.request.to_json());
-            match (context.timed(&context.spans.origin_ms, asking).await, stale_if_error) {
-                (Ok(begun), _) => Ok(pass_on(context, wanted.key, why, begun)),
-                (Err(failure), Some(stale)) if failure.is_outage() => {
-                    context.warn("served_stale_if_error", failure.problem.code.as_str());
-                    Ok(replay(context, stale))
-                }
-                (Err(failure), _) => Err(forwarded_failure(why, failure)),
-            }
-        }
+        Lookup::Miss { why, stale_if_error } => forward(context, principal, wanted, (why, stale_if_error)).await,
     }
 }
 
-fn replay(context: &RequestContext, cached: CachedAnswer) -> Response {
+async fn forward(
+    context: &Rc<RequestContext>,
+    principal: &Principal,
+    wanted: Wanted,
+    (why, stale_if_error): (ForwardReason, Option<CachedAnswer>),
+) -> Result<Response, Failure> {
+    let cost = Cost::GeneratedVariants(u32::from(wanted.request.variants()));
+    let charge = quota::charge(context, principal, cost).await?;
+    let claims = origin_client::claims(context, principal);
+    let asking = origin_client::ask_streaming(context, &claims, (wanted.request.to_json(), &wanted.key));
+    let failure = match context.timed(&context.spans.origin_ms, asking).await {
+        Ok(begun) => return Ok(pass_on(context, wanted.key, (why, charge), begun)),
+        Err(failure) => failure,
+    };
+    settle_as_hit(Some(charge));
+    match stale_if_error.filter(|_| failure.is_outage()) {
+        Some(stale) => {
+            context.warn("served_stale_if_error", failure.problem.code.as_str());
+            replay(context, &stale)
+        }
+        None => Err(forwarded_failure(why, failure)),
+    }
+}
+
+/// What was not generated for this caller costs what a hit costs.
+fn settle_as_hit(charge: Option<Charge>) {
+    if let Some(charge) = charge {
+        charge.settle(Cost::Hits(1).cells());
+    }
+}
+
+fn replay(context: &RequestContext, cached: &CachedAnswer) -> Result<Response, Failure> {
     let outcome = CacheOutcome::Hit { ttl_s: cached.freshness.ttl_s(context.now()) };
     let cache_status = edge_cache_status(outcome, Some(cached.tier.into()));
-    respond(cache_status, Body::Whole(replayed(&served(context, cached)).into_bytes()))
+    let events = replayed(&served(context, cached)?);
+    Ok(respond(cache_status, Body::Whole(events.into_bytes())))
 }
 
 fn pass_on(
     context: &Rc<RequestContext>,
     key: CacheKey,
-    why: ForwardReason,
+    (why, charge): (ForwardReason, Charge),
     (mut origin, first): (OriginStream, Told),
 ) -> Response {
     let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
     let cache_status = after_origin(origin.cache_status.take(), edge_cache_status(outcome, Some(DETAIL)));
     let context = Rc::clone(context);
-    let passing = Passing { context, key, first: Some(first), origin: Some(origin) };
+    let passing = Passing { context, key, charge: Some(charge), first: Some(first), origin: Some(origin) };
     respond(cache_status, Body::Streamed(Box::new(passing)))
 }
 
@@ -98,6 +122,8 @@ fn respond(cache_status: String, body: Body) -> Response {
 struct Passing {
     context: Rc<RequestContext>,
     key: CacheKey,
+    /// Until it is known what it is worth. Who leaves before pays all of it.
+    charge: Option<Charge>,
     first: Option<Told>,
     /// None when everything has been told.
     origin: Option<OriginStream>,
@@ -111,21 +137,30 @@ impl Passing {
         match self.origin.as_mut()?.next(&self.context).await {
             Ok(Some(told)) => Some(self.pass(told)),
             Ok(None) => {
-                self.origin = None;
+                self.end();
                 None
             }
             Err(failure) => {
-                self.origin = None;
+                self.end();
                 Some(self.error(failure))
             }
         }
     }
 
-    fn pass(&self, told: Told) -> Vec<u8> {
+    fn pass(&mut self, told: Told) -> Vec<u8> {
         if let Some(response) = told.done {
+            let charge = self.charge.take();
+            if response.performance_metrics.cache_hit {
+                settle_as_hit(charge);
+            }
             self.store(response);
         }
         told.events
+    }
+
+    fn end(&mut self) {
+        self.origin = None;
+        settle_as_hit(self.charge.take());
     }
 
     fn store(&self, response: CaptionResponse) {

@@ -7,6 +7,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::super::{BindingError, ByteSource};
+use super::fetch::CancelOnDrop;
 use super::thrown;
 
 const OPERATION: &str = "reading a body";
@@ -14,7 +15,7 @@ const OPERATION: &str = "reading a body";
 /// What has a body: a request or an answer.
 pub(super) enum Carrier {
     Request(web_sys::Request),
-    Response(web_sys::Response),
+    Response { response: web_sys::Response, _cancel: CancelOnDrop },
 }
 
 /// A body that has not been read, or only in part.
@@ -22,8 +23,6 @@ pub(super) struct PlatformBody {
     carrier: Carrier,
     stream: web_sys::ReadableStream,
     reader: Option<web_sys::ReadableStreamDefaultReader>,
-    /// It is being read piece by piece and has neither ended nor broken.
-    is_open: bool,
 }
 
 impl PlatformBody {
@@ -31,16 +30,15 @@ impl PlatformBody {
     pub(super) fn of(carrier: Carrier) -> Option<Box<dyn ByteSource>> {
         let stream = match &carrier {
             Carrier::Request(request) => request.body(),
-            Carrier::Response(response) => response.body(),
+            Carrier::Response { response, .. } => response.body(),
         };
-        stream
-            .map(|stream| Box::new(Self { carrier, stream, reader: None, is_open: false }) as Box<dyn ByteSource>)
+        stream.map(|stream| Box::new(Self { carrier, stream, reader: None }) as Box<dyn ByteSource>)
     }
 
     async fn read_whole(&self) -> Result<Vec<u8>, JsValue> {
         let promise = match &self.carrier {
             Carrier::Request(request) => request.array_buffer()?,
-            Carrier::Response(response) => response.array_buffer()?,
+            Carrier::Response { response, .. } => response.array_buffer()?,
         };
         let buffer = JsFuture::from(promise).await?;
         Ok(js_sys::Uint8Array::new(&buffer).to_vec())
@@ -54,29 +52,13 @@ impl PlatformBody {
                 self.reader.insert(reader)
             }
         };
-        self.is_open = true;
-        let chunk = read(reader).await;
-        self.is_open = matches!(chunk, Ok(Some(_)));
-        chunk
-    }
-}
-
-async fn read(reader: &web_sys::ReadableStreamDefaultReader) -> Result<Option<Vec<u8>>, JsValue> {
-    let read = JsFuture::from(reader.read()).await?;
-    let done = js_sys::Reflect::get(&read, &"done".into())?.is_truthy();
-    if done {
-        return Ok(None);
-    }
-    let chunk: js_sys::Uint8Array = js_sys::Reflect::get(&read, &"value".into())?.dyn_into()?;
-    Ok(Some(chunk.to_vec()))
-}
-
-/// Who stops reading in the middle leaves: the sender learns that nobody wants the rest.
-impl Drop for PlatformBody {
-    fn drop(&mut self) {
-        if let Some(reader) = self.reader.take().filter(|_| self.is_open) {
-            let _ = reader.cancel();
+        let read = JsFuture::from(reader.read()).await?;
+        let done = js_sys::Reflect::get(&read, &"done".into())?.is_truthy();
+        if done {
+            return Ok(None);
         }
+        let chunk: js_sys::Uint8Array = js_sys::Reflect::get(&read, &"value".into())?.dyn_into()?;
+        Ok(Some(chunk.to_vec()))
     }
 }
 
