@@ -170,7 +170,7 @@ fn a_stream_that_is_cut_ends_with_an_error_and_is_not_stored() {
     let last = whole.find("event: done").unwrap();
     // Between two events, inside of one, and inside of the last.
     for cut in [whole.find("event: variant").unwrap(), whole.find("event: variant").unwrap() + 30, last + 40] {
-        let beginning = whole[..cut].as_bytes().to_vec();
+        let beginning = whole.as_bytes()[..cut].to_vec();
         let deployment =
             Deployment::with_origin(move |_| Ok(stream_of(ChunksInMemory::broken_after(&[&beginning]))));
         let mut response = deployment.send(streaming(generate(SUNSET)));
@@ -193,7 +193,7 @@ fn a_stream_that_stops_coming_ends_with_a_504() {
     deployment.set_origin(move |_| {
         // The platform cuts the body when the request's time is over.
         let (clock, whole) = (clock.clone(), replayed(&caption_response("Hello")));
-        let start = whole[..=whole.find("\n\n").unwrap() + 1].as_bytes().to_vec();
+        let start = whole.as_bytes()[..whole.find("\n\n").unwrap() + 2].to_vec();
         Ok(stream_of(Late { first: Some(start), clock }))
     });
     let events = read(&mut deployment.send(streaming(generate(SUNSET))));
