@@ -3,7 +3,8 @@
 
 mod bad_input;
 mod captions;
-mod limits;
 mod keys;
+mod limits;
 mod origin_down;
 mod stampede;
+mod stream;
