@@ -9,3 +9,4 @@ mod forwarding;
 mod purging;
 mod service;
 mod tiers;
+mod warming;

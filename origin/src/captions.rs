@@ -7,6 +7,7 @@ mod facts;
 mod generation;
 mod instructions;
 mod plan;
+mod popular;
 mod prompt;
 mod proposal;
 mod remote_writer;
@@ -146,6 +147,7 @@ pub struct Captions(Arc<Inner>);
 struct Inner {
     sources: CaptionSources,
     hot: HotTier,
+    popularity: popular::Popularity,
     flights: SingleFlight<CacheKey, Outcome>,
     settings: CaptionSettings,
 }
@@ -156,7 +158,8 @@ impl Captions {
     pub fn new(sources: CaptionSources, settings: CaptionSettings) -> Self {
         let hot = HotTier::new(settings.hot_entries_max);
         let flights = SingleFlight::new(settings.flights_max);
-        Self(Arc::new(Inner { sources, hot, flights, settings }))
+        let popularity = popular::Popularity::default();
+        Self(Arc::new(Inner { sources, hot, popularity, flights, settings }))
     }
 
     /// The name of the model that should write.

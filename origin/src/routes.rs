@@ -5,3 +5,4 @@ pub mod fallback;
 pub mod generate;
 pub mod health;
 pub mod info;
+pub mod popular;

@@ -2,6 +2,8 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use lede_shared::api_key::TenantId;
+use lede_shared::problem::ProblemCode;
 use lede_shared::signature::{Claims, SignedRequest};
 
 use super::Authenticator;
@@ -24,6 +26,19 @@ pub struct Principal {
     pub claims: Claims,
     /// How it came in.
     pub via: Via,
+}
+
+impl Principal {
+    /// Is it the edge, asking on nobody's behalf?
+    ///
+    /// # Errors
+    /// 403 for everybody else.
+    pub fn require_the_edge_itself(&self) -> Result<(), ApiError> {
+        if self.via == Via::Edge && self.claims.tenant == TenantId::edge() {
+            return Ok(());
+        }
+        Err(ApiError::new(ProblemCode::Forbidden, "this is for the edge alone"))
+    }
 }
 
 impl FromRequestParts<AppState> for Principal {

@@ -29,6 +29,7 @@ pub async fn post(
 ) -> Result<Response, ApiError> {
     let request = CaptionRequest::from_json(&authorized.body)?.validate()?;
     let key = app.captions.key_of(&request, &authorized.principal.claims);
+    app.captions.count(&request, key, &authorized.principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
     let answer = app.captions.answer(&request, key, asking).await?;
     Ok(respond(answer))
@@ -44,6 +45,7 @@ pub async fn get(
 ) -> Result<Response, ApiError> {
     let request = CaptionRequest::from_query(query.as_deref().unwrap_or_default())?.validate()?;
     let key = app.captions.key_of(&request, &principal.claims);
+    app.captions.count(&request, key, &principal.claims);
     let mut sent = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     if sent.any(|if_none_match| key.is_named_by(if_none_match)) {
         // Equal keys have equal answers, so what the caller holds is still right, whoever keeps it here.

@@ -8,5 +8,6 @@ mod connections;
 mod golden;
 mod model_folder;
 mod overload;
+mod popular;
 mod random;
 mod support;
