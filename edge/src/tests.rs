@@ -3,6 +3,7 @@
 mod bad_input;
 mod batch;
 mod caching;
+mod cost;
 mod deployment;
 pub(crate) mod fixtures;
 mod forwarding;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, pending, ready};
@@ -21,6 +22,8 @@ pub(crate) enum StoreHealth {
     Failing,
     /// No call ever ends.
     Hanging,
+    /// Every call succeeds and nothing is kept, as with the Cache API on `*.workers.dev`.
+    Absent,
 }
 
 /// A value and the seconds it was to be kept.
@@ -45,7 +48,7 @@ impl StoreHealth {
         outcome: T,
     ) -> LocalBoxFuture<'static, Result<T, BindingError>> {
         match self {
-            Self::Sound => ready(Ok(outcome)).boxed_local(),
+            Self::Sound | Self::Absent => ready(Ok(outcome)).boxed_local(),
             Self::Failing => {
                 ready(Err(BindingError { operation, cause: "switched off".to_owned() })).boxed_local()
             }
@@ -87,6 +90,52 @@ impl WorkersKv for WorkersKvInMemory {
             self.entries.borrow_mut().insert(name.to_owned(), (value.to_vec(), expiration_ttl_s));
         }
         health.get().call("calling Workers KV", ())
+    }
+}
+
+/// Workers KV as one data centre sees it: what it has read, "nothing there" included, it keeps for the reader's
+/// `cacheTtl`, whatever is written elsewhere meanwhile. Such reads are billed like all others.
+pub(crate) struct WorkersKvFromAfar {
+    store: Rc<WorkersKvInMemory>,
+    clock: Rc<ClockInMemory>,
+    seen: RefCell<BTreeMap<String, (Option<Vec<u8>>, UnixMillis)>>,
+}
+
+impl WorkersKvFromAfar {
+    pub(crate) fn new(store: Rc<WorkersKvInMemory>, clock: Rc<ClockInMemory>) -> Self {
+        Self { store, clock, seen: RefCell::default() }
+    }
+}
+
+impl WorkersKv for WorkersKvFromAfar {
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+        cache_ttl_s: u64,
+    ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>, BindingError>> {
+        async move {
+            let now = self.clock.now();
+            if let Some((value, until)) = self.seen.borrow().get(name)
+                && now < *until
+            {
+                self.store.reads.set(self.store.reads.get() + 1);
+                return Ok(value.clone());
+            }
+            let value = self.store.read(name, cache_ttl_s).await?;
+            let until = now.plus(cache_ttl_s * 1_000);
+            self.seen.borrow_mut().insert(name.to_owned(), (value.clone(), until));
+            Ok(value)
+        }
+        .boxed_local()
+    }
+
+    fn write<'a>(
+        &'a self,
+        name: &'a str,
+        value: &'a [u8],
+        expiration_ttl_s: u64,
+    ) -> LocalBoxFuture<'a, Result<(), BindingError>> {
+        self.store.write(name, value, expiration_ttl_s)
     }
 }
 
