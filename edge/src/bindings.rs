@@ -9,6 +9,7 @@ pub(crate) mod workers;
 use std::rc::Rc;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
+use lede_shared::api_key::TenantId;
 use lede_shared::clock::UnixMillis;
 
 use crate::http::Headers;
@@ -126,6 +127,23 @@ pub(crate) trait Entropy {
     fn bytes16(&self) -> Result<[u8; 16], BindingError>;
 }
 
+/// The Durable Objects that keep the tenants' quotas, one for each tenant.
+pub(crate) trait QuotaObjects {
+    /// Sends a [`lede_shared::quota::LeaseQuestion`] as JSON to the tenant's object; the answer is a
+    /// [`lede_shared::quota::LeaseAnswer`] as JSON.
+    fn ask<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        question: String,
+    ) -> LocalBoxFuture<'a, Result<String, BindingError>>;
+}
+
+/// The platform's own limiter: requests per key in a period, counted roughly and in each data centre by itself.
+pub(crate) trait FloodLimiter {
+    /// Counts one request under `key`; `false` when there were too many.
+    fn allows<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<bool, BindingError>>;
+}
+
 /// Work that goes on after the answer.
 pub(crate) trait Background {
     /// Keeps the Worker alive until `work` is done, within the platform's limit of 30 s.
@@ -143,6 +161,12 @@ pub(crate) trait LogSink {
 pub(crate) struct Bindings {
     pub(crate) isolate: Rc<Isolate>,
     pub(crate) captions: Rc<dyn WorkersKv>,
+    pub(crate) keys: Rc<dyn WorkersKv>,
+    pub(crate) quota_objects: Rc<dyn QuotaObjects>,
+    /// By API key.
+    pub(crate) flood_of_keys: Rc<dyn FloodLimiter>,
+    /// By address, for callers without a known key.
+    pub(crate) flood_of_strangers: Rc<dyn FloodLimiter>,
     pub(crate) colo: Rc<dyn ColoCache>,
     pub(crate) fetch: Rc<dyn Fetch>,
     pub(crate) clock: Rc<dyn Clock>,

@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::context::{RequestContext, Spans, Trace};
 use crate::error::Failure;
 use crate::http::{Body, Method, Request, Response};
+use crate::quota;
 use crate::routes::{batch, captions, health, info, purge};
 
 /// What administrators purge caches with.
@@ -83,6 +84,7 @@ async fn within_context(config: Rc<Config>, bindings: Bindings, trace: Trace, re
     let context = RequestContext::new(config, bindings, trace, &request.headers);
     let answered = dispatch(&context, request).await;
     let mut response = answered.unwrap_or_else(|failure| failure.into_response(context.trace.request_id.as_str()));
+    quota::describe(&context, &mut response.headers);
     response.headers.push(SERVER_TIMING, context.spans.server_timing(context.elapsed_ms()));
     finish(response, &context.trace)
 }

@@ -7,6 +7,8 @@ mod cost;
 mod deployment;
 pub(crate) mod fixtures;
 mod forwarding;
+mod keys;
+mod pool;
 mod purging;
 mod service;
 mod tiers;

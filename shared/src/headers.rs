@@ -6,6 +6,10 @@ pub const X_REQUEST_ID: &str = "x-request-id";
 pub const TRACEPARENT: &str = "traceparent";
 /// RFC 9211: which cache answered, and why not when it did not.
 pub const CACHE_STATUS: &str = "cache-status";
+/// What is left of each quota (draft-ietf-httpapi-ratelimit-headers-11), in cells.
+pub const RATELIMIT: &str = "ratelimit";
+/// The quotas themselves (the same draft), in cells.
+pub const RATELIMIT_POLICY: &str = "ratelimit-policy";
 /// Where the milliseconds went.
 pub const SERVER_TIMING: &str = "server-timing";
 /// Edge → origin: the point in time (Unix milliseconds) after which nobody waits for the answer.
@@ -22,6 +26,8 @@ pub const X_LEDE_TIMESTAMP_MS: &str = "x-lede-timestamp-ms";
 /// Edge → origin: 32 hex digits, used once.
 pub const X_LEDE_NONCE: &str = "x-lede-nonce";
 
+/// Media type of a batch's results one by one: a line of JSON for each.
+pub const NDJSON: &str = "application/x-ndjson";
 /// Media type of a problem document (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -51,6 +57,17 @@ pub fn content_type_is_json(value: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
+/// Does this `Accept` name `media_type` itself, without refusing it (`q=0`)? Ranges such as `*/*` do not count: who wants
+/// something other than the usual says so.
+#[must_use]
+pub fn accept_names(value: &str, media_type: &str) -> bool {
+    value.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
+        is_named && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +92,15 @@ mod tests {
         assert!(content_type_is_json("Application/JSON; charset=utf-8"));
         assert!(!content_type_is_json("text/plain"));
         assert!(!content_type_is_json("application/jsonp"));
+    }
+
+    #[test]
+    fn a_media_type_is_accepted_when_it_is_named_and_not_refused() {
+        for accept in [NDJSON, "Application/X-NDJSON;q=0.5", "application/json, application/x-ndjson ; q=1"] {
+            assert!(accept_names(accept, NDJSON), "{accept}");
+        }
+        for accept in ["", "*/*", "application/*", "application/json", "application/x-ndjson;q=0", "x-ndjson"] {
+            assert!(!accept_names(accept, NDJSON), "{accept}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use lede_shared::api::{BatchRequest, BatchResponse, CaptionRequest, CaptionRespo
 use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::{CacheKey, CacheNamespace, canonical_form};
 use lede_shared::clock::UnixMillis;
+use lede_shared::plan::KeyRecord;
 use lede_shared::problem::Problem;
 use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest, SigningKey};
 use serde::{Serialize, de::DeserializeOwned};
@@ -101,6 +102,7 @@ fn survives_the_wire<T: DeserializeOwned + Serialize>(name: &str, golden: &Value
 #[test]
 fn answers_survive_reading_and_writing_unchanged() {
     survives_the_wire::<CaptionResponse>("response.json", &read("response.json"));
+    survives_the_wire::<KeyRecord>("key_record.json", &read("key_record.json"));
     survives_the_wire::<Problem>("problem.json", &read("problem.json"));
     let batch = read("batch.json");
     survives_the_wire::<BatchResponse>("batch.json", &batch["response"]);

@@ -36,7 +36,7 @@ impl Edge {
     #[must_use]
     pub fn start_with(origin_url: &str, vars: &Value) -> Self {
         let mut all = json!({
-            "ORIGIN_URL": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
+            "ORIGINS": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
         });
         for (name, value) in vars.as_object().into_iter().flatten() {
             all[name] = value.clone();

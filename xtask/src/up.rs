@@ -84,7 +84,7 @@ fn edge_command(workspace: &Workspace, options: &UpOptions) -> Command {
         .args(["--port", &options.port_edge.to_string(), "--inspector-port", "0"])
         .args(["--show-interactive-dev-session=false", "--persist-to"])
         .arg(workspace.state().join("workers"))
-        .args(["--var", &format!("ORIGIN_URL:http://127.0.0.1:{}", options.port_origin)])
+        .args(["--var", &format!("ORIGINS:http://127.0.0.1:{}", options.port_origin)])
         .env("WRANGLER_SEND_METRICS", "false")
         .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
         .env("FORCE_COLOR", "0")

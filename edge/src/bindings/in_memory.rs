@@ -1,8 +1,13 @@
 //! The bindings' twins: the same contracts kept in memory, with faults that can be switched on.
 
+mod limits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, pending, ready};
@@ -13,6 +18,26 @@ use super::{
     OutgoingRequest, WorkersKv,
 };
 
+pub(crate) use limits::{FloodLimiterInMemory, QuotaObjectsInMemory};
+/// Runs `work` for as long as it goes on by itself. `None` when it waits for something that will not come: nobody waits
+/// for a twin.
+pub(crate) fn settled<T>(work: impl Future<Output = T>) -> Option<T> {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let woken = Arc::new(Woken(AtomicBool::new(true)));
+    let (waker, mut work) = (Waker::from(Arc::clone(&woken)), std::pin::pin!(work));
+    while woken.0.swap(false, Ordering::Relaxed) {
+        if let Poll::Ready(output) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(output);
+        }
+    }
+    None
+}
+
 /// What a store does when it is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum StoreHealth {
@@ -22,8 +47,6 @@ pub(crate) enum StoreHealth {
     Failing,
     /// No call ever ends.
     Hanging,
-    /// Every call succeeds and nothing is kept, as with the Cache API on `*.workers.dev`.
-    Absent,
 }
 
 /// A value and the seconds it was to be kept.
@@ -48,7 +71,7 @@ impl StoreHealth {
         outcome: T,
     ) -> LocalBoxFuture<'static, Result<T, BindingError>> {
         match self {
-            Self::Sound | Self::Absent => ready(Ok(outcome)).boxed_local(),
+            Self::Sound => ready(Ok(outcome)).boxed_local(),
             Self::Failing => {
                 ready(Err(BindingError { operation, cause: "switched off".to_owned() })).boxed_local()
             }
@@ -142,6 +165,8 @@ impl WorkersKv for WorkersKvFromAfar {
 /// The cache of one data centre.
 #[derive(Default)]
 pub(crate) struct ColoCacheInMemory {
+    /// Nothing is kept, as with the Cache API on `*.workers.dev`.
+    pub(crate) is_absent: Cell<bool>,
     pub(crate) entries: RefCell<BTreeMap<String, Kept>>,
     pub(crate) health: Cell<StoreHealth>,
     pub(crate) reads: Cell<u64>,
@@ -163,7 +188,7 @@ impl ColoCache for ColoCacheInMemory {
         max_age_s: u64,
     ) -> LocalBoxFuture<'a, Result<(), BindingError>> {
         self.writes.set(self.writes.get() + 1);
-        if self.health.get() == StoreHealth::Sound {
+        if self.health.get() == StoreHealth::Sound && !self.is_absent.get() {
             self.entries.borrow_mut().insert(url.to_owned(), (value.to_vec(), max_age_s));
         }
         self.health.get().call("calling the colo cache", ())
@@ -172,14 +197,20 @@ impl ColoCache for ColoCacheInMemory {
 
 type Answering = dyn Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError>;
 
-/// Another server, answered by a function that can be exchanged; every request is kept.
+/// Other servers, answered by a function that can be exchanged; every request is kept.
 pub(crate) struct FetchInMemory {
     pub(crate) answering: RefCell<Box<Answering>>,
     pub(crate) requests: RefCell<Vec<OutgoingRequest>>,
+    /// Beginnings of URLs from which no answer ever comes.
+    pub(crate) silent: RefCell<Vec<String>>,
 }
 
 impl Fetch for FetchInMemory {
     fn send(&self, request: OutgoingRequest) -> LocalBoxFuture<'_, Result<IncomingResponse, FetchError>> {
+        if self.silent.borrow().iter().any(|silent| request.url.starts_with(silent)) {
+            self.requests.borrow_mut().push(request);
+            return pending().boxed_local();
+        }
         let answer = self.answering.borrow()(&request);
         self.requests.borrow_mut().push(request);
         ready(answer).boxed_local()
@@ -255,10 +286,15 @@ impl ByteSource for ChunksInMemory {
     }
 }
 
-/// A clock that stands until it is moved. Sleeping is over at once: nobody waits for a twin.
-pub(crate) struct ClockInMemory(pub(crate) Cell<u64>);
+/// A clock that stands until it is moved. Sleeping is over as soon as somebody waits for it, and moves the clock: nobody
+/// waits for a twin, yet a deadline passes.
+pub(crate) struct ClockInMemory(pub(crate) Rc<Cell<u64>>);
 
 impl ClockInMemory {
+    pub(crate) fn at(now_ms: u64) -> Self {
+        Self(Rc::new(Cell::new(now_ms)))
+    }
+
     pub(crate) fn advance_s(&self, seconds: u64) {
         self.0.set(self.0.get() + seconds * 1_000);
     }
@@ -269,8 +305,9 @@ impl Clock for ClockInMemory {
         UnixMillis(self.0.get())
     }
 
-    fn sleep(&self, _duration_ms: u64) -> LocalBoxFuture<'static, ()> {
-        ready(()).boxed_local()
+    fn sleep(&self, duration_ms: u64) -> LocalBoxFuture<'static, ()> {
+        let (clock, until_ms) = (Rc::clone(&self.0), self.0.get() + duration_ms);
+        async move { clock.set(clock.get().max(until_ms)) }.boxed_local()
     }
 }
 
@@ -304,7 +341,7 @@ impl BackgroundInMemory {
     pub(crate) fn finish(&self) -> usize {
         let mut finished = 0;
         while let Some(work) = { self.0.borrow_mut().pop() } {
-            work.now_or_never().expect("twins do not wait");
+            settled(work).expect("twins do not wait");
             finished += 1;
         }
         finished

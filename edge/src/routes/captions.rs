@@ -10,20 +10,23 @@ use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord};
 use lede_shared::headers::CACHE_STATUS;
+use lede_shared::plan::Scope;
 use lede_shared::problem::{Problem, ProblemCode};
 
-use crate::auth::{Principal, authenticate};
+use crate::auth::{Principal, authenticate, require};
 use crate::body::receive_json;
 use crate::context::RequestContext;
 use crate::error::Failure;
 use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, Request, Response, VARY};
 use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
+use crate::quota::{self, Cost};
 use crate::response_cache::{self, CachedAnswer, Lookup};
 use crate::router::edge_cache_status;
 
 /// `POST`: the request is the body. The answer is kept by us, not by caches in between.
 pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
+    require(&principal, Scope::Captions)?;
     let body = receive_json(context.bindings.clock.as_ref(), request, GENERATE_BODY_BYTES_MAX).await?;
     let wanted = Wanted::new(context, &principal, CaptionRequest::from_json(&body)?.validate()?).await;
     let answer = generate(context, &principal, wanted).await?;
@@ -33,6 +36,7 @@ pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) ->
 /// `GET`: the request is the query string, and caches in between may keep the answer for the same key.
 pub(crate) async fn from_query(context: &Rc<RequestContext>, request: &Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
+    require(&principal, Scope::Captions)?;
     let request_wanted = CaptionRequest::from_query(&request.query)?.validate()?;
     let wanted = Wanted::new(context, &principal, request_wanted).await;
     let key = wanted.key;
@@ -61,6 +65,7 @@ async fn generate(context: &Rc<RequestContext>, principal: &Principal, wanted: W
     let looking_up = response_cache::lookup(context, &wanted.key);
     match context.timed(&context.spans.cache_ms, looking_up).await {
         Lookup::Hit { answer, revalidate } => {
+            quota::charge(context, principal, Cost::Hits(1)).await?.spend();
             let key = wanted.key;
             if revalidate && response_cache::may_revalidate(context, &key) {
                 revalidate_behind(context, principal, wanted);
@@ -79,7 +84,15 @@ async fn forward(
     why: ForwardReason,
     stale_if_error: Option<CachedAnswer>,
 ) -> Result<Answer, Failure> {
-    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted.request)).await;
+    let cost = Cost::GeneratedVariants(u32::from(wanted.request.variants()));
+    let charge = quota::charge(context, principal, cost).await?;
+    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted)).await;
+    // What was not generated for this caller costs what a hit costs.
+    if asked.as_ref().map_or(true, |answer| answer.content.performance_metrics.cache_hit) {
+        charge.settle(Cost::Hits(1).cells());
+    } else {
+        charge.spend();
+    }
     match (asked, stale_if_error) {
         (Ok(from_origin), _) => Ok(Answer::from_origin(context, &wanted.key, why, from_origin)),
         (Err(failure), Some(stale)) if failure.is_outage() => {
@@ -93,14 +106,10 @@ async fn forward(
 async fn ask(
     context: &RequestContext,
     principal: &Principal,
-    request: &ValidRequest,
+    wanted: &Wanted,
 ) -> Result<OriginAnswer<CaptionResponse>, OriginFailure> {
-    origin_client::ask(
-        context,
-        &origin_client::claims(context, principal),
-        &OriginRequest::generate(request.to_json()),
-    )
-    .await
+    let request = OriginRequest::generate(wanted.request.to_json(), &wanted.key);
+    origin_client::ask(context, &origin_client::claims(context, principal), &request).await
 }
 
 /// The caller has an answer already; a failure here is in the log, and the next caller tries again.
@@ -110,7 +119,7 @@ fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted
         if response_cache::renewed_elsewhere(&context, &wanted.key).await {
             return response_cache::revalidated(&context, &wanted.key);
         }
-        let Ok(answer) = ask(&context, &principal, &wanted.request).await else { return };
+        let Ok(answer) = ask(&context, &principal, &wanted).await else { return };
         if response_cache::storable(&context, &answer.content) == Cacheability::Storable {
             let freshness = context.config.lifetimes.record(answer.created);
             response_cache::store(&context, &wanted.key, freshness, &answer.content).await;
@@ -205,7 +214,7 @@ fn unservable(context: &RequestContext, cause: &str) -> Problem {
     Problem::new(ProblemCode::InternalError, "the cached answer could not be served")
 }
 
-fn store_behind(
+pub(crate) fn store_behind(
     context: &Rc<RequestContext>,
     key: CacheKey,
     freshness: FreshnessRecord,

@@ -90,7 +90,7 @@ fn a_caller_s_request_id_is_kept_unless_it_is_hostile() {
 
 #[test]
 fn a_deployment_without_a_secret_says_which_one() {
-    for missing in ["API_KEY_HASHES", "EDGE_SIGNING_KEY", "ORIGIN_URL", "MODEL"] {
+    for missing in ["EDGE_SIGNING_KEY", "ORIGINS", "MODEL"] {
         let mut deployment = Deployment::new();
         let config = Config::read(|name| binding(name).filter(|_| name != missing));
         assert_eq!(config.as_ref().unwrap_err(), &ConfigError::Missing(missing));

@@ -1,8 +1,11 @@
 //! Who asks.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use lede_shared::api_key::TenantId;
+use lede_shared::plan::{KeyRecord, Scope};
 use lede_shared::problem::ProblemCode;
 use lede_shared::signature::{Claims, SignedRequest};
 
@@ -26,9 +29,25 @@ pub struct Principal {
     pub claims: Claims,
     /// How it came in.
     pub via: Via,
+    /// The key's record, where the key was shown here. The edge has judged by it already when it signs.
+    pub key: Option<Arc<KeyRecord>>,
 }
 
 impl Principal {
+    /// Is the caller let in for `scope`?
+    ///
+    /// # Errors
+    /// 403 when the key is not.
+    pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
+        match &self.key {
+            Some(record) if !record.allows(scope) => {
+                let scope: &str = scope.into();
+                Err(ApiError::new(ProblemCode::Forbidden, format!("this takes a key with the scope {scope}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Is it the edge, asking on nobody's behalf?
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use lede_shared::api::{CaptionRequest, GENERATE_BODY_BYTES_MAX};
 use lede_shared::cache_status::CacheStatus;
 use lede_shared::freshness::FreshnessRecord;
 use lede_shared::headers::{CACHE_STATUS, SERVER_TIMING};
+use lede_shared::plan::Scope;
 
 use crate::app::AppState;
 use crate::captions::Answer;
@@ -27,6 +28,7 @@ pub async fn post(
     headers: HeaderMap,
     authorized: AuthorizedBody<GENERATE_BODY_BYTES_MAX>,
 ) -> Result<Response, ApiError> {
+    authorized.principal.require(Scope::Captions)?;
     let request = CaptionRequest::from_json(&authorized.body)?.validate()?;
     let key = app.captions.key_of(&request, &authorized.principal.claims);
     app.captions.count(&request, key, &authorized.principal.claims);
@@ -43,6 +45,7 @@ pub async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    principal.require(Scope::Captions)?;
     let request = CaptionRequest::from_query(query.as_deref().unwrap_or_default())?.validate()?;
     let key = app.captions.key_of(&request, &principal.claims);
     app.captions.count(&request, key, &principal.claims);
