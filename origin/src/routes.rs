@@ -6,4 +6,5 @@ pub mod generate;
 pub mod health;
 pub mod info;
 pub mod internal;
+pub mod popular;
 pub mod stream;
