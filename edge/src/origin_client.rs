@@ -87,11 +87,6 @@ impl OriginRequest {
         Self { method: "GET", path_and_query, body, media_type: JSON, answer_bytes_max, turns, deadline: None }
     }
 
-    /// The same question for an answer of another media type.
-    pub(crate) fn accepting(self, media_type: &'static str) -> Self {
-        Self { media_type, ..self }
-    }
-
     fn deadline(&self, context: &RequestContext) -> UnixMillis {
         self.deadline.unwrap_or_else(|| context.origin_deadline())
     }

@@ -4,3 +4,4 @@
 mod bad_input;
 mod captions;
 mod origin_down;
+mod pool;

@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite that cannot set up its processes has failed")]
 
 pub mod bad_input;
+mod bad_origin;
 mod edge;
 mod hub;
 mod model_store;
@@ -12,6 +13,7 @@ mod origin;
 mod process;
 mod provider;
 
+pub use bad_origin::{BadOrigin, Conduct};
 pub use edge::Edge;
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
 pub use model_store::{ModelStore, Outcome, model_files, model_fixture};
