@@ -242,3 +242,63 @@ impl Member {
         has_opened
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: UnixMillis = UnixMillis(1_000_000);
+
+    /// Fails the only origin until its breaker opens at [`START`].
+    fn broken() -> OriginPool {
+        let pool = OriginPool::default();
+        for _ in 0..BREAKER.failures_to_open {
+            let leave = pool.choose(&[0], START).picked.unwrap();
+            pool.report(leave, Shown::Failing, START);
+        }
+        pool
+    }
+
+    #[test]
+    fn a_trial_that_never_ends_leaves_its_place_to_another_after_a_while() {
+        let pool = broken();
+        let now = START.plus(BREAKER.open_for_ms);
+        assert!(pool.choose(&[0], now).picked.is_some(), "the trial, whose caller leaves");
+        let choice = pool.choose(&[0], now.plus(TRIAL_MS_MAX));
+        assert_eq!((choice.picked, choice.wait_ms), (None, 1), "one at a time");
+        assert!(pool.choose(&[0], now.plus(TRIAL_MS_MAX + 1)).picked.is_some());
+    }
+
+    #[test]
+    fn a_doubtful_origin_is_probed_by_one_and_tried_by_one_once_it_has_said_ready() {
+        let pool = broken();
+        let now = START.plus(BREAKER.open_for_ms);
+        let first = pool.choose(&[0, 1], now);
+        assert_eq!(first.picked.map(|leave| leave.origin), Some(1));
+        let probe = first.doubtful[0];
+        assert_eq!(probe.origin, 0);
+        assert!(pool.choose(&[0, 1], now).doubtful.is_empty(), "one probe at a time");
+        pool.report(probe, Shown::Ready, now);
+        let trial = pool.choose(&[0, 1], now).picked.unwrap();
+        assert_eq!(trial.origin, 0);
+        assert_eq!(pool.choose(&[0, 1], now).picked.map(|leave| leave.origin), Some(1), "one trial at a time");
+        assert!(pool.report(trial, Shown::Failing, now), "a failed trial opens the breaker again");
+        assert!(
+            pool.choose(&[0], now.plus(BREAKER.open_for_ms)).picked.is_some(),
+            "asked when nobody else is left"
+        );
+    }
+
+    #[test]
+    fn an_origin_that_is_not_ready_is_asked_only_when_there_is_nobody_else() {
+        let pool = OriginPool::default();
+        let leave = pool.choose(&[0, 1], START).picked.unwrap();
+        pool.report(leave, Shown::NotReady(u64::MAX), START);
+        let later = START.plus(REST_MS_MAX - 1);
+        assert_eq!(pool.choose(&[0, 1], later).picked.map(|leave| leave.origin), Some(1));
+        assert_eq!(pool.choose(&[0], later).picked.map(|leave| leave.origin), Some(0));
+        assert_eq!(pool.choose_sound(&[0], later), None);
+        assert_eq!(pool.sound_first(vec![0, 1], later), [1, 0]);
+        assert_eq!(pool.sound_first(vec![0, 1], START.plus(REST_MS_MAX)), [0, 1]);
+    }
+}
