@@ -34,6 +34,8 @@ struct Member {
     breaker: Breaker,
     /// The call that decides whether an open breaker closes, and when it began.
     trial: Option<(Pass, UnixMillis)>,
+    /// When it last answered anybody.
+    alive_at: UnixMillis,
     /// It has answered `/health/ready` since its breaker opened.
     has_said_ready: bool,
     /// It has said that it is not ready; until then it is asked only when there is nobody else.
@@ -46,6 +48,7 @@ pub(crate) struct Leave {
     /// Position in the configuration.
     pub(crate) origin: usize,
     pass: Pass,
+    since: UnixMillis,
 }
 
 /// What asking an origin has shown.
@@ -55,6 +58,9 @@ pub(crate) enum Shown {
     Alive,
     /// It does not.
     Failing,
+    /// It has not answered, and has had time to. That it does not work follows only when it has answered nobody else
+    /// meanwhile: an origin with too much to do is slow and not gone.
+    Silent,
     /// It is starting or stopping; asked again after this many milliseconds it may work.
     NotReady(u64),
     /// It has answered `/health/ready` with yes.
@@ -95,7 +101,8 @@ impl Default for OriginPool {
 impl Default for Member {
     fn default() -> Self {
         let breaker = Breaker::new(BREAKER);
-        Self { breaker, trial: None, has_said_ready: false, rests_until: UnixMillis(0) }
+        let never = UnixMillis(0);
+        Self { breaker, trial: None, alive_at: never, has_said_ready: false, rests_until: never }
     }
 }
 
@@ -155,7 +162,7 @@ impl OriginPool {
 
     /// Tells what came of a call. Says whether that has opened the origin's breaker.
     pub(super) fn report(&self, leave: Leave, shown: Shown, now: UnixMillis) -> bool {
-        self.0.borrow_mut().member(leave.origin).learn(leave.pass, shown, now)
+        self.0.borrow_mut().member(leave.origin).learn(leave, shown, now)
     }
 
     /// An answer of `origin` that had begun well broke off. Says whether that has opened its breaker.
@@ -163,7 +170,7 @@ impl OriginPool {
         let mut state = self.0.borrow_mut();
         let member = state.member(origin);
         let leave = member.leave(origin, now);
-        leave.is_some_and(|leave| member.learn(leave.pass, Shown::Failing, now))
+        leave.is_some_and(|leave| member.learn(leave, Shown::Failing, now))
     }
 }
 
@@ -214,10 +221,10 @@ impl Member {
         if !self.breaker.is_closed() {
             self.trial = Some((pass, now));
         }
-        Some(Leave { origin, pass })
+        Some(Leave { origin, pass, since: now })
     }
 
-    fn learn(&mut self, pass: Pass, shown: Shown, now: UnixMillis) -> bool {
+    fn learn(&mut self, Leave { pass, since, .. }: Leave, shown: Shown, now: UnixMillis) -> bool {
         if self.trial.is_some_and(|(trial, _)| trial == pass) {
             self.trial = None;
         }
@@ -225,9 +232,11 @@ impl Member {
         match shown {
             Shown::Alive => {
                 self.breaker.succeeded(pass);
+                self.alive_at = now;
                 self.rests_until = UnixMillis(0);
             }
-            Shown::Failing => has_opened = self.breaker.failed(pass, now.0),
+            Shown::Silent if self.alive_at > since => self.breaker.abandoned(pass),
+            Shown::Failing | Shown::Silent => has_opened = self.breaker.failed(pass, now.0),
             Shown::NotReady(wait_ms) => {
                 self.breaker.abandoned(pass);
                 self.rests_until = now.plus(wait_ms.min(REST_MS_MAX));
@@ -287,6 +296,21 @@ mod tests {
             pool.choose(&[0], now.plus(BREAKER.open_for_ms)).picked.is_some(),
             "asked when nobody else is left"
         );
+    }
+
+    #[test]
+    fn silence_opens_a_breaker_unless_somebody_else_was_answered_meanwhile() {
+        let (pool, later) = (OriginPool::default(), START.plus(1_000));
+        let leaves = |count: u32| (0..count).map(|_| pool.choose(&[0], START).picked.unwrap()).collect::<Vec<_>>();
+        let silent = leaves(BREAKER.failures_to_open);
+        let (answered, waiting) = (leaves(1), leaves(2 * BREAKER.failures_to_open));
+        let opened = |leaves: Vec<Leave>| leaves.into_iter().any(|leave| pool.report(leave, Shown::Silent, later));
+        pool.report(answered[0], Shown::Alive, START.plus(500));
+        assert!(!opened(waiting), "slow, not gone");
+        let other = OriginPool::default();
+        let has_opened: Vec<bool> =
+            silent.into_iter().map(|leave| other.report(leave, Shown::Silent, later)).collect();
+        assert_eq!(has_opened, [false, false, false, false, true]);
     }
 
     #[test]
