@@ -5,12 +5,17 @@ mod origins;
 use lede_shared::api_key::ApiKeyTable;
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::FreshnessRecord;
+use lede_shared::key_standing::KeyLifetimes;
+use lede_shared::plan::Plan;
 use lede_shared::signature::SigningKey;
 
 pub(crate) use origins::OriginAddress;
 
 /// The Workers KV namespace of the response cache.
 pub(crate) const CAPTIONS: &str = "CAPTIONS";
+
+/// The Workers KV namespace of what is known of keys.
+pub(crate) const KEYS: &str = "KEYS";
 
 const ORIGIN_TIMEOUT_MS_DEFAULT: u64 = 20_000;
 /// `wait_until` lasts 30 s, and revalidation must end within it.
@@ -29,7 +34,17 @@ pub(crate) struct Config {
     /// From the first byte sent to an origin to the last byte of an answer, other origins' tries included.
     pub(crate) origin_timeout_ms: u64,
     pub(crate) lifetimes: Lifetimes,
+    /// Look-ups of a caption in one isolate after which it is worth a write to Workers KV; 15 at most.
+    pub(crate) popular_after_lookups: u64,
+    /// Writes of captions to Workers KV that one isolate may make in a minute.
+    pub(crate) workers_kv_writes_per_minute: u64,
+    /// Captions that one cron event may write to Workers KV.
+    pub(crate) warm_writes_max: u64,
+    /// Keys that need no origin; empty for most deployments.
     pub(crate) api_keys: ApiKeyTable,
+    /// The plan of those keys.
+    pub(crate) api_key_plan: Plan,
+    pub(crate) key_lifetimes: KeyLifetimes,
     pub(crate) signing_key: SigningKey,
 }
 
@@ -82,7 +97,16 @@ impl Config {
                 stale_while_revalidate_s: number("CACHE_STALE_WHILE_REVALIDATE_S", DAY_S, 30 * DAY_S)?,
                 stale_if_error_s: number("CACHE_STALE_IF_ERROR_S", 7 * DAY_S, 30 * DAY_S)?,
             },
-            api_keys: api_keys(&required("API_KEY_HASHES")?)?,
+            api_keys: api_keys(&text("API_KEY_HASHES").unwrap_or_default())?,
+            key_lifetimes: KeyLifetimes::fresh_for(number(
+                "KEY_FRESH_S",
+                KeyLifetimes::FRESH_S_MAX,
+                KeyLifetimes::FRESH_S_MAX,
+            )?),
+            popular_after_lookups: number("POPULAR_AFTER_LOOKUPS", 2, 15)?,
+            workers_kv_writes_per_minute: number("WORKERS_KV_WRITES_PER_MINUTE", 30, 600)?,
+            warm_writes_max: number("WARM_WRITES_MAX", 100, 400)?,
+            api_key_plan: api_key_plan(text("API_KEY_PLAN"))?,
             signing_key: signing_key(&required("EDGE_SIGNING_KEY")?)?,
         })
     }
@@ -97,6 +121,12 @@ fn whole_number(name: &'static str, text: Option<String>, default: u64, max: u64
 fn api_keys(text: &str) -> Result<ApiKeyTable, ConfigError> {
     let expected = "tenant=<64 hex digits of the key's SHA-256>, several with commas";
     ApiKeyTable::parse(text).map_err(|_| ConfigError::Invalid { name: "API_KEY_HASHES", expected })
+}
+
+fn api_key_plan(text: Option<String>) -> Result<Plan, ConfigError> {
+    let Some(text) = text else { return Ok(Plan::default()) };
+    let expected = "a plan as JSON, with every field";
+    serde_json::from_str(&text).map_err(|_| ConfigError::Invalid { name: "API_KEY_PLAN", expected })
 }
 
 fn signing_key(text: &str) -> Result<SigningKey, ConfigError> {
@@ -130,15 +160,23 @@ mod tests {
         assert_eq!(config.origins[0].url, "https://origin.example:8140");
         assert_eq!(config.origin_timeout_ms, ORIGIN_TIMEOUT_MS_DEFAULT);
         assert_eq!(config.cache_epoch, 1);
+        assert_eq!(config.key_lifetimes, KeyLifetimes::fresh_for(60));
+        assert_eq!(config.api_key_plan, Plan::default());
         let expected = Lifetimes { fresh_s: DAY_S, stale_while_revalidate_s: DAY_S, stale_if_error_s: 7 * DAY_S };
         assert_eq!(config.lifetimes, expected);
     }
 
     #[test]
     fn a_missing_binding_is_named() {
-        for name in ["ORIGINS", "MODEL", "API_KEY_HASHES", "EDGE_SIGNING_KEY"] {
+        for name in ["ORIGINS", "MODEL", "EDGE_SIGNING_KEY"] {
             assert_eq!(read(&[(name, None)]).unwrap_err(), ConfigError::Missing(name));
         }
+    }
+
+    #[test]
+    fn a_deployment_needs_no_keys_of_its_own() {
+        let config = read(&[("API_KEY_HASHES", None)]).unwrap();
+        assert_eq!(config.api_keys.tenant_of(&lede_shared::api_key::ApiKeyHash::of("key-a")), None);
     }
 
     #[test]
@@ -151,7 +189,12 @@ mod tests {
             ("ORIGIN_TIMEOUT_MS", "30001"),
             ("CACHE_EPOCH", "-1"),
             ("CACHE_FRESH_S", "0"),
+            ("KEY_FRESH_S", "61"),
+            ("POPULAR_AFTER_LOOKUPS", "16"),
+            ("WORKERS_KV_WRITES_PER_MINUTE", "601"),
+            ("WARM_WRITES_MAX", "401"),
             ("API_KEY_HASHES", "acme=hidden"),
+            ("API_KEY_PLAN", "hidden"),
             ("EDGE_SIGNING_KEY", "k1=hidden"),
         ] {
             let error = read(&[(name, Some(value))]).unwrap_err();

@@ -1,10 +1,11 @@
 //! The facts of one request.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use lede_shared::clock::UnixMillis;
 use lede_shared::headers::{TRACEPARENT, X_REQUEST_ID, traceparent_is_valid};
+use lede_shared::plan::KeyRecord;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::request_id::RequestId;
 
@@ -23,6 +24,8 @@ pub(crate) struct RequestContext {
     /// The same as it was sent, for the origin's caches.
     pub(crate) cache_control: Option<String>,
     pub(crate) spans: Spans,
+    /// Whose request it is, once that is known; every answer tells them what is left of their quota.
+    pub(crate) caller: OnceCell<Rc<KeyRecord>>,
 }
 
 impl RequestContext {
@@ -36,6 +39,7 @@ impl RequestContext {
             directives: cache_control.as_deref().map(RequestCacheControl::parse).unwrap_or_default(),
             cache_control,
             spans: Spans::default(),
+            caller: OnceCell::new(),
         })
     }
 
@@ -106,7 +110,9 @@ fn new_traceparent(trace_id: [u8; 16], parent_id: [u8; 16]) -> String {
 /// Where the milliseconds went; `None` for what was not waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    pub(crate) workers_kv_ms: Cell<Option<u64>>,
+    pub(crate) key_ms: Cell<Option<u64>>,
+    /// Looking for a cached answer, all tiers together.
+    pub(crate) cache_ms: Cell<Option<u64>>,
     pub(crate) origin_ms: Cell<Option<u64>>,
 }
 
@@ -114,7 +120,8 @@ impl Spans {
     /// The value of `Server-Timing`.
     pub(crate) fn server_timing(&self, edge_ms: u64) -> String {
         let mut value = format!("edge;dur={edge_ms}");
-        for (name, span) in [("workers_kv", &self.workers_kv_ms), ("origin", &self.origin_ms)] {
+        let spans = [("key", &self.key_ms), ("cache", &self.cache_ms), ("origin", &self.origin_ms)];
+        for (name, span) in spans {
             if let Some(duration_ms) = span.get() {
                 value.push_str(&format!(", {name};dur={duration_ms}"));
             }

@@ -13,6 +13,8 @@ pub(crate) const AUTHORIZATION: &str = "authorization";
 pub(crate) const CACHE_CONTROL: &str = "cache-control";
 pub(crate) const CONTENT_LENGTH: &str = "content-length";
 pub(crate) const CONTENT_TYPE: &str = "content-type";
+/// The caller's address, set by the platform whatever the caller sends.
+pub(crate) const CF_CONNECTING_IP: &str = "cf-connecting-ip";
 pub(crate) const ETAG: &str = "etag";
 pub(crate) const IF_NONE_MATCH: &str = "if-none-match";
 pub(crate) const RETRY_AFTER: &str = "retry-after";
@@ -78,10 +80,11 @@ pub(crate) struct Request {
 
 impl Request {
     /// The headers that are brought over from the platform; no others are looked at.
-    pub(crate) const HEADERS_READ: [&'static str; 8] = [
+    pub(crate) const HEADERS_READ: [&'static str; 9] = [
         ACCEPT,
         AUTHORIZATION,
         CACHE_CONTROL,
+        CF_CONNECTING_IP,
         CONTENT_LENGTH,
         CONTENT_TYPE,
         IF_NONE_MATCH,

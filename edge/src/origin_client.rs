@@ -5,11 +5,12 @@ mod course;
 mod failure;
 mod pool;
 mod probe;
+mod streaming;
 
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::cache_key::CacheKey;
 use lede_shared::clock::UnixMillis;
-use lede_shared::headers::{CACHE_STATUS, NDJSON};
+use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM_ESSENCE, NDJSON};
 use lede_shared::signature::Claims;
 use serde::de::DeserializeOwned;
 
@@ -18,10 +19,12 @@ use crate::auth::Principal;
 use crate::bindings::IncomingResponse;
 use crate::context::RequestContext;
 use crate::http::{AGE, JSON};
+use crate::response_cache;
 
 pub(crate) use failure::{OriginFailure, unreadable};
 pub(crate) use pool::OriginPool;
 pub(crate) use probe::ask_ready;
+pub(crate) use streaming::{OriginStream, Told, ask_streaming};
 
 /// Eight variants of the longest post text with room around them.
 const GENERATE_ANSWER_BYTES_MAX: usize = 256 * 1_024;
@@ -75,6 +78,19 @@ impl OriginRequest {
             body: body.into_bytes(),
             media_type: NDJSON,
             answer_bytes_max: LINE_BYTES_MAX,
+            turns: Turns::Given(turns),
+            deadline: Some(deadline),
+        }
+    }
+
+    /// One caption as it is written, for [`send`]. `body` is the canonical JSON; origins are asked in the order of `turns`.
+    fn stream(body: String, turns: Vec<usize>, deadline: UnixMillis) -> Self {
+        Self {
+            method: "POST",
+            path_and_query: GENERATE_PATH.to_owned(),
+            body: body.into_bytes(),
+            media_type: EVENT_STREAM_ESSENCE,
+            answer_bytes_max: GENERATE_ANSWER_BYTES_MAX,
             turns: Turns::Given(turns),
             deadline: Some(deadline),
         }
@@ -141,14 +157,19 @@ pub(crate) async fn send(
     Ok(Sent { response, origin, created })
 }
 
-/// The body of an answer from [`send`] broke off or came to a stop. May another origin be asked for the rest? Then a
-/// retry has been taken out of the budget, unless everybody leaves that origin.
-pub(crate) fn leave_broken_off(context: &RequestContext, origin: usize, cause: &str) -> bool {
+/// The body of an answer from [`send`] broke off or came to a stop.
+fn note_broken_off(context: &RequestContext, origin: usize, cause: &str) {
     context.warn("origin_answer_broken_off", cause);
-    let (pool, now) = (&context.bindings.isolate.pool, context.now());
-    if pool.report_broken_off(origin, now) {
+    if context.bindings.isolate.pool.report_broken_off(origin, context.now()) {
         context.warn("origin_breaker_opened", "after an answer that broke off");
     }
+}
+
+/// The same, when the rest could be asked of another origin. May it be? Then a retry has been taken out of the budget,
+/// unless everybody leaves that origin.
+pub(crate) fn leave_broken_off(context: &RequestContext, origin: usize, cause: &str) -> bool {
+    note_broken_off(context, origin, cause);
+    let (pool, now) = (&context.bindings.isolate.pool, context.now());
     pool.is_passed_over(origin, now) || pool.take_retry()
 }
 
@@ -198,12 +219,12 @@ fn created(response: &IncomingResponse, opened: UnixMillis) -> UnixMillis {
 }
 
 /// What the origin is told of the caller.
-pub(crate) fn claims(principal: &Principal) -> Claims {
+pub(crate) fn claims(context: &RequestContext, principal: &Principal) -> Claims {
     let record = &principal.record;
     Claims {
         tenant: record.tenant.clone(),
         priority: record.plan.priority,
-        cache_epoch: 0,
+        cache_epoch: response_cache::epoch_in_use(context, principal),
         cache_is_private: record.plan.cache_is_private,
     }
 }

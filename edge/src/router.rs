@@ -12,7 +12,11 @@ use crate::config::{Config, ConfigError};
 use crate::context::{RequestContext, Spans, Trace};
 use crate::error::Failure;
 use crate::http::{Body, Method, Request, Response};
-use crate::routes::{batch, captions, health, info};
+use crate::quota;
+use crate::routes::{batch, captions, health, info, purge};
+
+/// What administrators purge caches with.
+const PURGE_PATH: &str = "/admin/v1/purge";
 
 /// Which code answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,7 @@ enum Route {
     Info,
     Live,
     Ready,
+    Purge,
 }
 
 /// Path and method to route. `HEAD` goes where `GET` goes.
@@ -33,7 +38,8 @@ fn route(method: Method, path: &str) -> Result<Route, Failure> {
         (GENERATE_PATH, Get | Head) => Ok(Route::GenerateFromQuery),
         (GENERATE_PATH, _) => Err(Failure::method_not_allowed("GET, HEAD, POST")),
         (BATCH_PATH, Post) => Ok(Route::Batch),
-        (BATCH_PATH, _) => Err(Failure::method_not_allowed("POST")),
+        (PURGE_PATH, Post) => Ok(Route::Purge),
+        (BATCH_PATH | PURGE_PATH, _) => Err(Failure::method_not_allowed("POST")),
         (INFO_PATH, Get | Head) => Ok(Route::Info),
         ("/health" | "/health/live", Get | Head) => Ok(Route::Live),
         ("/health/ready", Get | Head) => Ok(Route::Ready),
@@ -52,6 +58,7 @@ async fn dispatch(context: &Rc<RequestContext>, request: Request) -> Result<Resp
         Route::Info => Ok(info::info(context)),
         Route::Live => Ok(health::live()),
         Route::Ready => health::ready(context).await,
+        Route::Purge => purge::from_body(context, request).await,
     }
 }
 
@@ -77,6 +84,7 @@ async fn within_context(config: Rc<Config>, bindings: Bindings, trace: Trace, re
     let context = RequestContext::new(config, bindings, trace, &request.headers);
     let answered = dispatch(&context, request).await;
     let mut response = answered.unwrap_or_else(|failure| failure.into_response(context.trace.request_id.as_str()));
+    quota::describe(&context, &mut response.headers);
     response.headers.push(SERVER_TIMING, context.spans.server_timing(context.elapsed_ms()));
     finish(response, &context.trace)
 }

@@ -6,7 +6,7 @@ use lede_shared::api::{BATCH_PATH, GENERATE_PATH, INFO_PATH};
 
 use crate::app::AppState;
 use crate::middleware;
-use crate::routes::{batch, fallback, generate, health, info};
+use crate::routes::{batch, fallback, generate, health, info, internal};
 
 /// All routes with their middleware.
 pub fn router(app: AppState) -> Router {
@@ -14,10 +14,12 @@ pub fn router(app: AppState) -> Router {
         .route(GENERATE_PATH, post(generate::post).get(generate::get))
         .route(BATCH_PATH, post(batch::post))
         .route(INFO_PATH, get(info::get))
+        .route("/internal/engine", get(internal::engine_work))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/health/deep", get(health::deep))
+        .route("/internal/keys/{hash}", get(internal::key_record))
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .with_state(app);

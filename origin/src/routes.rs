@@ -5,3 +5,5 @@ pub mod fallback;
 pub mod generate;
 pub mod health;
 pub mod info;
+pub mod internal;
+pub mod stream;

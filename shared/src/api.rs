@@ -7,6 +7,8 @@ mod info;
 mod language;
 mod request;
 mod response;
+mod splice;
+pub mod stream;
 pub mod text;
 mod vocabulary;
 
@@ -15,6 +17,7 @@ pub use info::{ServiceInfo, ServiceLimits};
 pub use language::LanguageTag;
 pub use request::{CaptionRequest, ValidRequest};
 pub use response::{CacheTier, CaptionResponse, Counts, PerformanceMetrics, Usage, Variant, Warning, WarningCode};
+pub use splice::json_with_metrics;
 pub use vocabulary::{CallToAction, EmojiLevel, OptimizationLevel, Style};
 
 /// Version of the public API, as it stands in every path.

@@ -7,7 +7,16 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct UnixMillis(pub u64);
 
+/// Milliseconds of a day; Unix time has no leap seconds.
+pub const DAY_MS: u64 = 86_400_000;
+
 impl UnixMillis {
+    /// Until the next day (UTC) begins.
+    #[must_use]
+    pub const fn day_ends_in_ms(self) -> u64 {
+        DAY_MS - self.0 % DAY_MS
+    }
+
     /// The point `duration_ms` later; stops at the end of time instead of wrapping.
     #[must_use]
     pub const fn plus(self, duration_ms: u64) -> Self {

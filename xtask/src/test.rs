@@ -1,5 +1,7 @@
 //! Sets up and runs every test, and says at the end how long each phase took.
 
+mod deployments;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -29,13 +31,14 @@ pub(crate) fn test(workspace: &Workspace, nextest_args: &[String]) -> Result<()>
         phases.push(Phase { name, took: begun.elapsed(), failure });
         !failed
     };
-    let ready = run("set-up and edge", &mut || edge::build(workspace, false).map(drop))
+    let ready = run("set-up and edge", &mut || edge::build(workspace, false, None).map(drop))
         && run("compile", &mut || compile(workspace));
     if ready {
         run("nextest", &mut || nextest(workspace, nextest_args));
     }
     if ready && nextest_args.is_empty() {
         run("doc tests", &mut || doc_tests(workspace));
+        run("deployments", &mut || deployments::dry_runs(workspace));
         run("training", &mut || training(workspace));
     }
     report(&phases)

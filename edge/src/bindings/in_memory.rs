@@ -1,5 +1,7 @@
 //! The bindings' twins: the same contracts kept in memory, with faults that can be switched on.
 
+mod limits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -12,10 +14,11 @@ use futures_util::future::{LocalBoxFuture, pending, ready};
 use lede_shared::clock::UnixMillis;
 
 use super::{
-    Background, BindingError, ByteSource, Clock, Entropy, Fetch, FetchError, IncomingResponse, LogSink,
+    Background, BindingError, ByteSource, Clock, ColoCache, Entropy, Fetch, FetchError, IncomingResponse, LogSink,
     OutgoingRequest, WorkersKv,
 };
 
+pub(crate) use limits::{FloodLimiterInMemory, QuotaObjectsInMemory};
 /// Runs `work` for as long as it goes on by itself. `None` when it waits for something that will not come: nobody waits
 /// for a twin.
 pub(crate) fn settled<T>(work: impl Future<Output = T>) -> Option<T> {
@@ -53,20 +56,34 @@ type Kept = (Vec<u8>, u64);
 #[derive(Default)]
 pub(crate) struct WorkersKvInMemory {
     pub(crate) entries: RefCell<BTreeMap<String, Kept>>,
+    /// Of reads and writes.
     pub(crate) health: Cell<StoreHealth>,
+    /// Of writes alone, where it is worse: the platform refuses writes that are too many.
+    pub(crate) write_health: Cell<StoreHealth>,
     pub(crate) reads: Cell<u64>,
+    pub(crate) writes: Cell<u64>,
+}
+
+impl StoreHealth {
+    fn call<T: 'static>(
+        self,
+        operation: &'static str,
+        outcome: T,
+    ) -> LocalBoxFuture<'static, Result<T, BindingError>> {
+        match self {
+            Self::Sound => ready(Ok(outcome)).boxed_local(),
+            Self::Failing => {
+                ready(Err(BindingError { operation, cause: "switched off".to_owned() })).boxed_local()
+            }
+            Self::Hanging => pending().boxed_local(),
+        }
+    }
 }
 
 impl WorkersKvInMemory {
-    fn call<T: 'static>(&self, outcome: T) -> LocalBoxFuture<'static, Result<T, BindingError>> {
-        match self.health.get() {
-            StoreHealth::Sound => ready(Ok(outcome)).boxed_local(),
-            StoreHealth::Failing => {
-                let cause = "switched off".to_owned();
-                ready(Err(BindingError { operation: "calling Workers KV", cause })).boxed_local()
-            }
-            StoreHealth::Hanging => pending().boxed_local(),
-        }
+    /// What lies under names that begin so.
+    pub(crate) fn names(&self, beginning: &str) -> Vec<String> {
+        self.entries.borrow().keys().filter(|name| name.starts_with(beginning)).cloned().collect()
     }
 }
 
@@ -78,7 +95,9 @@ impl WorkersKv for WorkersKvInMemory {
     ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>, BindingError>> {
         assert!(cache_ttl_s >= 60, "the platform refuses a shorter cacheTtl");
         self.reads.set(self.reads.get() + 1);
-        self.call(self.entries.borrow().get(name).map(|(value, _)| value.clone()))
+        self.health
+            .get()
+            .call("calling Workers KV", self.entries.borrow().get(name).map(|(value, _)| value.clone()))
     }
 
     fn write<'a>(
@@ -88,10 +107,43 @@ impl WorkersKv for WorkersKvInMemory {
         expiration_ttl_s: u64,
     ) -> LocalBoxFuture<'a, Result<(), BindingError>> {
         assert!(expiration_ttl_s >= 60, "the platform refuses a shorter expirationTtl");
-        if self.health.get() == StoreHealth::Sound {
+        self.writes.set(self.writes.get() + 1);
+        let health = if self.health.get() == StoreHealth::Sound { &self.write_health } else { &self.health };
+        if health.get() == StoreHealth::Sound {
             self.entries.borrow_mut().insert(name.to_owned(), (value.to_vec(), expiration_ttl_s));
         }
-        self.call(())
+        health.get().call("calling Workers KV", ())
+    }
+}
+
+/// The cache of one data centre.
+#[derive(Default)]
+pub(crate) struct ColoCacheInMemory {
+    pub(crate) entries: RefCell<BTreeMap<String, Kept>>,
+    pub(crate) health: Cell<StoreHealth>,
+    pub(crate) reads: Cell<u64>,
+    pub(crate) writes: Cell<u64>,
+}
+
+impl ColoCache for ColoCacheInMemory {
+    fn read<'a>(&'a self, url: &'a str) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>, BindingError>> {
+        self.reads.set(self.reads.get() + 1);
+        self.health
+            .get()
+            .call("calling the colo cache", self.entries.borrow().get(url).map(|(value, _)| value.clone()))
+    }
+
+    fn write<'a>(
+        &'a self,
+        url: &'a str,
+        value: &'a [u8],
+        max_age_s: u64,
+    ) -> LocalBoxFuture<'a, Result<(), BindingError>> {
+        self.writes.set(self.writes.get() + 1);
+        if self.health.get() == StoreHealth::Sound {
+            self.entries.borrow_mut().insert(url.to_owned(), (value.to_vec(), max_age_s));
+        }
+        self.health.get().call("calling the colo cache", ())
     }
 }
 
@@ -188,7 +240,7 @@ impl ByteSource for ChunksInMemory {
 
 /// A clock that stands until it is moved. Sleeping is over as soon as somebody waits for it, and moves the clock: nobody
 /// waits for a twin, yet a deadline passes.
-pub(crate) struct ClockInMemory(Rc<Cell<u64>>);
+pub(crate) struct ClockInMemory(pub(crate) Rc<Cell<u64>>);
 
 impl ClockInMemory {
     pub(crate) fn at(now_ms: u64) -> Self {

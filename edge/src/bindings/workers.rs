@@ -3,12 +3,16 @@
 //! Requests and answers are the platform's own types, read and written field by field: only the headers that are
 //! looked at are brought over, and a body crosses once.
 
+mod colo;
 mod exchange;
 mod fetch;
+mod limits;
+mod quota_object;
 mod stream;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::thread::LocalKey;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -19,8 +23,10 @@ use worker::kv::KvStore;
 use worker::{Context, Date, Delay, Env};
 
 use super::{Background, BindingError, Bindings, Clock, Entropy, LogSink, WorkersKv};
-use crate::config::{CAPTIONS, Config, ConfigError};
+use crate::config::{CAPTIONS, Config, ConfigError, KEYS};
 use crate::isolate::Isolate;
+
+use limits::{PlatformLimiter, QuotaNamespace};
 
 pub(crate) use exchange::{read_request, write_response};
 
@@ -31,13 +37,22 @@ thread_local! {
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
     /// Looked up in the environment once; the platform lets every request of the isolate use it.
     static NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
+    /// The same for keys.
+    static KEYS_NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
+    static LIMITERS: OnceCell<Limiters> = const { OnceCell::new() };
 }
 
 /// Everything the platform gives to this request.
 pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
+    let limiters = LIMITERS.with(|kept| kept.get_or_init(|| Limiters::open(env)).clone());
     Bindings {
         isolate: ISOLATE.with(Rc::clone),
-        captions: namespace(env),
+        captions: namespace(env, &NAMESPACE, CAPTIONS),
+        keys: namespace(env, &KEYS_NAMESPACE, KEYS),
+        quota_objects: limiters.quota_objects,
+        flood_of_keys: limiters.flood_of_keys,
+        flood_of_strangers: limiters.flood_of_strangers,
+        colo: Rc::new(colo::DefaultCache),
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),
         entropy: Rc::new(PlatformEntropy),
@@ -52,15 +67,34 @@ pub(crate) fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
         if let Some(config) = kept.get() {
             return Ok(Rc::clone(config));
         }
-        namespace(env).0.as_ref().map_err(|_| ConfigError::Missing(CAPTIONS))?;
+        namespace(env, &NAMESPACE, CAPTIONS).0.as_ref().map_err(|_| ConfigError::Missing(CAPTIONS))?;
+        namespace(env, &KEYS_NAMESPACE, KEYS).0.as_ref().map_err(|_| ConfigError::Missing(KEYS))?;
         let config = Rc::new(Config::read(|name| env.var(name).ok().map(|value| value.to_string()))?);
         Ok(Rc::clone(kept.get_or_init(|| config)))
     })
 }
 
-fn namespace(env: &Env) -> Rc<Namespace> {
-    let open = || Rc::new(Namespace(env.kv(CAPTIONS).map_err(|error| failed("opening Workers KV", &error))));
-    NAMESPACE.with(|kept| Rc::clone(kept.get_or_init(open)))
+fn namespace(env: &Env, kept: &'static LocalKey<OnceCell<Rc<Namespace>>>, binding: &'static str) -> Rc<Namespace> {
+    let open = || Rc::new(Namespace(env.kv(binding).map_err(|error| failed("opening Workers KV", &error))));
+    kept.with(|kept| Rc::clone(kept.get_or_init(open)))
+}
+
+/// What limits callers, each binding looked up once.
+#[derive(Clone)]
+struct Limiters {
+    quota_objects: Rc<QuotaNamespace>,
+    flood_of_keys: Rc<PlatformLimiter>,
+    flood_of_strangers: Rc<PlatformLimiter>,
+}
+
+impl Limiters {
+    fn open(env: &Env) -> Self {
+        Self {
+            quota_objects: Rc::new(QuotaNamespace::open(env)),
+            flood_of_keys: Rc::new(PlatformLimiter::open(env, "FLOOD_OF_KEYS")),
+            flood_of_strangers: Rc::new(PlatformLimiter::open(env, "FLOOD_OF_STRANGERS")),
+        }
+    }
 }
 
 fn failed(operation: &'static str, cause: &dyn std::fmt::Display) -> BindingError {

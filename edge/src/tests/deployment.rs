@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use super::fixtures::{self, MODEL, SIGNING_KEY};
 use crate::bindings::in_memory::{
-    BackgroundInMemory, ChunksInMemory, ClockInMemory, EntropyInMemory, FetchInMemory, LogInMemory,
-    WorkersKvInMemory, settled,
+    BackgroundInMemory, ChunksInMemory, ClockInMemory, ColoCacheInMemory, EntropyInMemory, FetchInMemory,
+    FloodLimiterInMemory, LogInMemory, QuotaObjectsInMemory, WorkersKvInMemory, settled,
 };
 use crate::bindings::{Bindings, FetchError, IncomingResponse, OutgoingRequest};
 use crate::config::{Config, ConfigError};
+use crate::context::{RequestContext, Trace};
 use crate::http::{AUTHORIZATION, Body, CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON, Method, Request, Response};
 use crate::isolate::Isolate;
 use crate::router;
@@ -30,6 +31,11 @@ pub(super) struct Deployment {
     pub(super) config: Result<Rc<Config>, ConfigError>,
     pub(super) isolate: Rc<Isolate>,
     pub(super) captions: Rc<WorkersKvInMemory>,
+    pub(super) keys: Rc<WorkersKvInMemory>,
+    pub(super) quota_objects: Rc<QuotaObjectsInMemory>,
+    pub(super) flood_of_keys: Rc<FloodLimiterInMemory>,
+    pub(super) flood_of_strangers: Rc<FloodLimiterInMemory>,
+    pub(super) colo: Rc<ColoCacheInMemory>,
     pub(super) origin: Rc<FetchInMemory>,
     pub(super) clock: Rc<ClockInMemory>,
     pub(super) entropy: Rc<EntropyInMemory>,
@@ -47,12 +53,18 @@ impl Deployment {
         answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
     ) -> Self {
         let answering = RefCell::new(Box::new(answering) as Box<_>);
+        let clock = Rc::new(ClockInMemory::at(NOW_MS));
         Self {
             config: Config::read(binding).map(Rc::new),
             isolate: Rc::default(),
             captions: Rc::default(),
+            keys: Rc::default(),
+            quota_objects: Rc::new(QuotaObjectsInMemory::new(&clock)),
+            flood_of_keys: Rc::default(),
+            flood_of_strangers: Rc::default(),
+            colo: Rc::default(),
             origin: Rc::new(FetchInMemory { answering, requests: RefCell::default(), silent: RefCell::default() }),
-            clock: Rc::new(ClockInMemory::at(NOW_MS)),
+            clock,
             entropy: Rc::default(),
             background: Rc::default(),
             log: Rc::default(),
@@ -75,18 +87,62 @@ impl Deployment {
         *self.origin.answering.borrow_mut() = Box::new(answering);
     }
 
-    /// The answer, with the work behind it left undone.
-    pub(super) fn send(&self, request: Request) -> Response {
-        let bindings = Bindings {
+    /// Another isolate of the same deployment in the same data centre: it shares every store and remembers nothing.
+    pub(super) fn another_isolate(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            isolate: Rc::default(),
+            captions: self.captions.clone(),
+            keys: self.keys.clone(),
+            quota_objects: self.quota_objects.clone(),
+            flood_of_keys: self.flood_of_keys.clone(),
+            flood_of_strangers: self.flood_of_strangers.clone(),
+            colo: self.colo.clone(),
+            origin: self.origin.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            background: self.background.clone(),
+            log: self.log.clone(),
+        }
+    }
+
+    /// An isolate in another data centre.
+    pub(super) fn elsewhere(&self) -> Self {
+        Self { colo: Rc::default(), ..self.another_isolate() }
+    }
+
+    /// Neither the data centre nor Workers KV holds anything.
+    pub(super) fn keeps_nothing(&self) -> bool {
+        self.colo.entries.borrow().is_empty() && self.captions.entries.borrow().is_empty()
+    }
+
+    pub(super) fn bindings(&self) -> Bindings {
+        Bindings {
             isolate: self.isolate.clone(),
             captions: self.captions.clone(),
+            keys: self.keys.clone(),
+            quota_objects: self.quota_objects.clone(),
+            flood_of_keys: self.flood_of_keys.clone(),
+            flood_of_strangers: self.flood_of_strangers.clone(),
+            colo: self.colo.clone(),
             fetch: self.origin.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             background: self.background.clone(),
             log: self.log.clone(),
-        };
-        settled(router::answer(self.config.clone(), bindings, request)).expect("twins do not wait")
+        }
+    }
+
+    /// What a request without headers would be answered in.
+    pub(super) fn context(&self) -> Rc<RequestContext> {
+        let (bindings, headers) = (self.bindings(), Headers::default());
+        let trace = Trace::of(&headers, &bindings);
+        RequestContext::new(self.config.clone().expect("a sound configuration"), bindings, trace, &headers)
+    }
+
+    /// The answer, with the work behind it left undone.
+    pub(super) fn send(&self, request: Request) -> Response {
+        settled(router::answer(self.config.clone(), self.bindings(), request)).expect("twins do not wait")
     }
 
     /// The answer, with the work behind it done.

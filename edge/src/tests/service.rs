@@ -72,8 +72,8 @@ fn server_timing_names_only_what_was_waited_for() {
     let deployment = Deployment::new();
     let timing = |request| deployment.send_and_finish(request).headers.get(SERVER_TIMING).map(str::to_owned);
     let sunset = || generate(r#"{"content_description": "Sunset"}"#);
-    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, workers_kv;dur=0, origin;dur=0"));
-    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, workers_kv;dur=0"));
+    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, cache;dur=0, origin;dur=0"));
+    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, cache;dur=0"));
     assert_eq!(timing(generate("{}")).as_deref(), Some("edge;dur=0"));
 }
 
@@ -90,7 +90,7 @@ fn a_caller_s_request_id_is_kept_unless_it_is_hostile() {
 
 #[test]
 fn a_deployment_without_a_secret_says_which_one() {
-    for missing in ["API_KEY_HASHES", "EDGE_SIGNING_KEY", "ORIGINS", "MODEL"] {
+    for missing in ["EDGE_SIGNING_KEY", "ORIGINS", "MODEL"] {
         let mut deployment = Deployment::new();
         let config = Config::read(|name| binding(name).filter(|_| name != missing));
         assert_eq!(config.as_ref().unwrap_err(), &ConfigError::Missing(missing));

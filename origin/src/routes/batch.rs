@@ -12,6 +12,7 @@ use lede_shared::api::{
     BATCH_BODY_BYTES_MAX, BatchItem, BatchRequest, BatchResponse, CaptionResponse, ValidRequest,
 };
 use lede_shared::headers::{NDJSON, accept_names};
+use lede_shared::plan::Scope;
 use lede_shared::problem::Problem;
 use lede_shared::signature::Claims;
 
@@ -30,7 +31,9 @@ pub async fn post(
     headers: HeaderMap,
     authorized: AuthorizedBody<BATCH_BODY_BYTES_MAX>,
 ) -> Result<Response, ApiError> {
+    authorized.principal.require(Scope::Captions)?;
     let batch = BatchRequest::from_json(&authorized.body)?;
+    authorized.principal.may_send_batch_of(batch.items.len())?;
     let asking = asking(&headers, &context, app.config.server.request_timeout());
     let at_once_max = app.config.server.batch_concurrency_max;
     let answers = answers(app, batch, (authorized.principal.claims, asking));

@@ -21,6 +21,7 @@ use crate::bindings::within;
 use crate::context::RequestContext;
 use crate::ndjson::LineReader;
 use crate::origin_client::{self, LINE_BYTES_MAX, OriginRequest, Sent};
+use crate::quota::Cost;
 use crate::response_cache;
 
 /// The platform opens no more connections at once for one request.
@@ -32,6 +33,8 @@ const ROUNDS_MAX: u32 = 3;
 pub(super) struct Forwarded {
     /// One for each item that asked for it.
     pub(super) items: Vec<BatchItem>,
+    /// What it was worth: what was not generated for this batch costs what a hit costs.
+    pub(super) cost: Cost,
     pub(super) is_stored: bool,
     /// What the origin's cache did for the batch that this came with.
     pub(super) cache_status: Option<String>,
@@ -170,16 +173,22 @@ impl Group {
             BatchOutcome::Response(response) => Ok(*response),
             BatchOutcome::Problem(problem) => Err(problem),
         };
+        let cost = match &answer {
+            Ok(response) if !response.performance_metrics.cache_hit => {
+                Cost::GeneratedVariants(u32::from(pending.wanted.request.variants()))
+            }
+            _ => Cost::Hits(pending.count()),
+        };
         let is_stored = answer.as_ref().is_ok_and(|response| self.store(pending, response));
         let answer = match (answer, &pending.stale_if_error) {
             (Err(problem), Some(stale)) if problem.status >= 500 => {
                 context.warn("served_stale_if_error", problem.code.as_str());
-                Ok(served(context, stale.clone()))
+                served(context, stale)
             }
             (answer, _) => answer,
         };
         let cache_status = self.opened.as_ref().and_then(|opened| opened.cache_status.clone());
-        Forwarded { items: pending.items(&answer), is_stored, cache_status }
+        Forwarded { items: pending.items(&answer), cost, is_stored, cache_status }
     }
 
     fn store(&self, pending: &Pending, response: &CaptionResponse) -> bool {
@@ -188,6 +197,7 @@ impl Group {
         let is_storable = response_cache::storable(context, response) == Cacheability::Storable;
         if is_storable {
             let freshness = context.config.lifetimes.record(opened.created);
+            response_cache::revalidated(context, &pending.wanted.key);
             store_behind(context, pending.wanted.key, freshness, response.clone());
         }
         is_storable

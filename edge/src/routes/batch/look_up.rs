@@ -1,6 +1,7 @@
 //! What of a batch is known here.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
 use lede_shared::api::{BatchItem, CaptionResponse, ValidRequest};
@@ -26,6 +27,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// How many items ask for it.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.indices.len()).unwrap_or(u32::MAX)
+    }
+
     /// Each item's own copy of the one answer.
     pub(super) fn items(&self, answer: &Result<CaptionResponse, Problem>) -> Vec<BatchItem> {
         self.indices.iter().map(|index| BatchItem::new(*index, answer.clone())).collect()
@@ -38,7 +44,7 @@ pub(super) struct Sorted {
     /// Answered already: hits and problems.
     pub(super) results: Vec<BatchItem>,
     /// How many of them are hits.
-    hits: usize,
+    pub(super) hits: u32,
     /// How many items the batch has.
     items_count: usize,
     has_misses: bool,
@@ -51,7 +57,7 @@ pub(super) struct Sorted {
 
 /// Looks every different request up once.
 pub(super) async fn look_up_all(
-    context: &RequestContext,
+    context: &Rc<RequestContext>,
     principal: &Principal,
     items: Vec<Result<ValidRequest, Problem>>,
 ) -> Sorted {
@@ -88,9 +94,9 @@ impl Sorted {
             Lookup::Hit { answer, revalidate } => {
                 let ttl_s = answer.freshness.ttl_s(context.now());
                 self.ttl_s_min = Some(self.ttl_s_min.map_or(ttl_s, |least| least.min(ttl_s)));
-                self.hits += pending.indices.len();
-                self.results.extend(pending.items(&Ok(served(context, answer))));
-                if revalidate {
+                self.hits = self.hits.saturating_add(pending.count());
+                self.results.extend(pending.items(&served(context, &answer)));
+                if revalidate && response_cache::may_revalidate(context, &pending.wanted.key) {
                     self.stale.push(pending);
                 }
             }
@@ -106,11 +112,23 @@ impl Sorted {
         }
     }
 
+    /// Variants that would have to be generated.
+    pub(super) fn variants_missing(&self) -> u32 {
+        self.misses.iter().map(|pending| u32::from(pending.wanted.request.variants())).sum()
+    }
+
+    /// None of the misses is forwarded.
+    pub(super) fn refuse_misses(&mut self, problem: &Problem) {
+        for pending in std::mem::take(&mut self.misses) {
+            self.results.extend(pending.items(&Err(problem.clone())));
+        }
+    }
+
     /// What our own caches did; `None` when nothing was asked of them.
     pub(super) fn cache_status(&self, is_stored: bool) -> Option<String> {
         if !self.has_misses {
             let ttl_s = self.ttl_s_min?;
-            return Some(edge_cache_status(CacheOutcome::Hit { ttl_s }, Some("workers_kv")));
+            return Some(edge_cache_status(CacheOutcome::Hit { ttl_s }, None));
         }
         let hits = format!("hits-{}-of-{}", self.hits, self.items_count);
         let why = ForwardReason::UriMiss;
