@@ -8,3 +8,4 @@ mod limits;
 mod origin_down;
 mod pool;
 mod stampede;
+mod stream;
