@@ -6,5 +6,6 @@ mod captions;
 mod keys;
 mod limits;
 mod origin_down;
+mod pool;
 mod stampede;
 mod stream;

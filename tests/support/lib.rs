@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite that cannot set up its processes has failed")]
 
 pub mod bad_input;
+mod bad_origin;
 mod edge;
 mod hub;
 mod keys_file;
@@ -13,6 +14,7 @@ mod origin;
 mod process;
 mod provider;
 
+pub use bad_origin::{BadOrigin, Conduct};
 pub use edge::Edge;
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
 pub use keys_file::KeysFile;
