@@ -10,6 +10,7 @@ mod bindings;
 mod body;
 mod config;
 mod context;
+mod cors;
 mod error;
 mod flood;
 mod http;
