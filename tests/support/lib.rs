@@ -12,7 +12,7 @@ mod origin;
 mod process;
 mod provider;
 
-pub use edge::Edge;
+pub use edge::{Edge, Surroundings};
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
 pub use model_store::{ModelStore, Outcome, model_files, model_fixture};
 pub use origin::{Origin, OriginSettings, free_port};
