@@ -16,7 +16,7 @@ mod provider;
 mod tools;
 
 pub use bad_origin::{BadOrigin, Conduct};
-pub use edge::Edge;
+pub use edge::{Edge, Surroundings};
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
 pub use keys_file::KeysFile;
 pub use model_store::{ModelStore, Outcome, model_files, model_fixture};

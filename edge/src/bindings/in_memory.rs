@@ -116,12 +116,15 @@ impl WorkersKv for WorkersKvInMemory {
     }
 }
 
+/// A value, or that there is none, and until when that is taken for true.
+type Seen = (Option<Vec<u8>>, UnixMillis);
+
 /// Workers KV as one data centre sees it: what it has read, "nothing there" included, it keeps for the reader's
 /// `cacheTtl`, whatever is written elsewhere meanwhile. Such reads are billed like all others.
 pub(crate) struct WorkersKvFromAfar {
     store: Rc<WorkersKvInMemory>,
     clock: Rc<ClockInMemory>,
-    seen: RefCell<BTreeMap<String, (Option<Vec<u8>>, UnixMillis)>>,
+    seen: RefCell<BTreeMap<String, Seen>>,
 }
 
 impl WorkersKvFromAfar {

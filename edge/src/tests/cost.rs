@@ -210,6 +210,7 @@ fn tier(response: &Response) -> String {
 }
 
 /// One row of figures.
+#[expect(clippy::print_stdout, reason = "the figures are what the measurement is for")]
 fn print(name: &str, counted: &Counted) {
     let per_million = |count| counted.per_million(count);
     let share =
