@@ -7,4 +7,5 @@ pub mod health;
 pub mod info;
 pub mod internal;
 pub mod openapi;
+pub mod popular;
 pub mod stream;
