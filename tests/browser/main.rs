@@ -1,6 +1,5 @@
 //! The pages in a real Chromium, in front of the real edge and the real origin. What is done there stands in the
 //! `*.test.mjs` files; the screenshots go to `target/screenshots`.
-#![expect(clippy::panic, reason = "a suite that cannot reach its own processes has failed")]
 
 use lede_tests::{API_KEY, Edge, Origin, node, path_from_environment};
 
