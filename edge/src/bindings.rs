@@ -1,4 +1,4 @@
-//! What the platform gives, each thing behind a small trait: Workers KV, `fetch`, clock, entropy, `wait_until`
+//! What the platform gives, each thing behind a small trait: Workers KV, the data centre's cache, `fetch`, clock, entropy, `wait_until`
 //! and the log. [`workers`] implements them with the real platform, `in_memory` with twins for native tests.
 //! Nothing outside this folder names the platform.
 
@@ -38,6 +38,20 @@ pub(crate) trait WorkersKv {
         name: &'a str,
         value: &'a [u8],
         expiration_ttl_s: u64,
+    ) -> LocalBoxFuture<'a, Result<(), BindingError>>;
+}
+
+/// The cache of this data centre (colo). It goes by URLs and forgets whenever it likes.
+pub(crate) trait ColoCache {
+    /// What is kept under `url`.
+    fn read<'a>(&'a self, url: &'a str) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>, BindingError>>;
+
+    /// Keeps `value` for `max_age_s` seconds at most.
+    fn write<'a>(
+        &'a self,
+        url: &'a str,
+        value: &'a [u8],
+        max_age_s: u64,
     ) -> LocalBoxFuture<'a, Result<(), BindingError>>;
 }
 
@@ -147,11 +161,13 @@ pub(crate) trait LogSink {
 pub(crate) struct Bindings {
     pub(crate) isolate: Rc<Isolate>,
     pub(crate) captions: Rc<dyn WorkersKv>,
+    pub(crate) keys: Rc<dyn WorkersKv>,
     pub(crate) quota_objects: Rc<dyn QuotaObjects>,
     /// By API key.
     pub(crate) flood_of_keys: Rc<dyn FloodLimiter>,
     /// By address, for callers without a known key.
     pub(crate) flood_of_strangers: Rc<dyn FloodLimiter>,
+    pub(crate) colo: Rc<dyn ColoCache>,
     pub(crate) fetch: Rc<dyn Fetch>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,

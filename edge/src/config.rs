@@ -1,13 +1,21 @@
 //! What the deployment says: vars and secrets, read once per isolate.
 
+mod origins;
+
 use lede_shared::api_key::ApiKeyTable;
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::FreshnessRecord;
+use lede_shared::key_standing::KeyLifetimes;
 use lede_shared::plan::Plan;
 use lede_shared::signature::SigningKey;
 
+pub(crate) use origins::OriginAddress;
+
 /// The Workers KV namespace of the response cache.
 pub(crate) const CAPTIONS: &str = "CAPTIONS";
+
+/// The Workers KV namespace of what is known of keys.
+pub(crate) const KEYS: &str = "KEYS";
 
 const ORIGIN_TIMEOUT_MS_DEFAULT: u64 = 20_000;
 /// `wait_until` lasts 30 s, and revalidation must end within it.
@@ -17,18 +25,26 @@ const DAY_S: u64 = 86_400;
 /// Settings of one deployment.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Scheme and authority, without a slash at the end.
-    pub(crate) origin_url: String,
+    /// One at least.
+    pub(crate) origins: Vec<OriginAddress>,
     /// The model's id, part of every cache key.
     pub(crate) model: String,
     /// Raised to purge everything at once.
     pub(crate) cache_epoch: u64,
-    /// From the first byte sent to the origin to the last byte of its answer.
+    /// From the first byte sent to an origin to the last byte of an answer, other origins' tries included.
     pub(crate) origin_timeout_ms: u64,
     pub(crate) lifetimes: Lifetimes,
+    /// Look-ups of a caption in one isolate after which it is worth a write to Workers KV; 15 at most.
+    pub(crate) popular_after_lookups: u64,
+    /// Writes of captions to Workers KV that one isolate may make in a minute.
+    pub(crate) workers_kv_writes_per_minute: u64,
+    /// Captions that one cron event may write to Workers KV.
+    pub(crate) warm_writes_max: u64,
+    /// Keys that need no origin; empty for most deployments.
     pub(crate) api_keys: ApiKeyTable,
     /// The plan of those keys.
     pub(crate) api_key_plan: Plan,
+    pub(crate) key_lifetimes: KeyLifetimes,
     pub(crate) signing_key: SigningKey,
 }
 
@@ -72,7 +88,7 @@ impl Config {
         let required = |name| text(name).ok_or(ConfigError::Missing(name));
         let number = |name, default, max| whole_number(name, text(name), default, max);
         Ok(Self {
-            origin_url: origin_url(&required("ORIGIN_URL")?)?,
+            origins: origins::parse(&required("ORIGINS")?)?,
             model: required("MODEL")?,
             cache_epoch: number("CACHE_EPOCH", 1, u64::MAX)?,
             origin_timeout_ms: number("ORIGIN_TIMEOUT_MS", ORIGIN_TIMEOUT_MS_DEFAULT, ORIGIN_TIMEOUT_MS_MAX)?,
@@ -81,7 +97,15 @@ impl Config {
                 stale_while_revalidate_s: number("CACHE_STALE_WHILE_REVALIDATE_S", DAY_S, 30 * DAY_S)?,
                 stale_if_error_s: number("CACHE_STALE_IF_ERROR_S", 7 * DAY_S, 30 * DAY_S)?,
             },
-            api_keys: api_keys(&required("API_KEY_HASHES")?)?,
+            api_keys: api_keys(&text("API_KEY_HASHES").unwrap_or_default())?,
+            key_lifetimes: KeyLifetimes::fresh_for(number(
+                "KEY_FRESH_S",
+                KeyLifetimes::FRESH_S_MAX,
+                KeyLifetimes::FRESH_S_MAX,
+            )?),
+            popular_after_lookups: number("POPULAR_AFTER_LOOKUPS", 2, 15)?,
+            workers_kv_writes_per_minute: number("WORKERS_KV_WRITES_PER_MINUTE", 30, 600)?,
+            warm_writes_max: number("WARM_WRITES_MAX", 100, 400)?,
             api_key_plan: api_key_plan(text("API_KEY_PLAN"))?,
             signing_key: signing_key(&required("EDGE_SIGNING_KEY")?)?,
         })
@@ -92,18 +116,6 @@ fn whole_number(name: &'static str, text: Option<String>, default: u64, max: u64
     let Some(text) = text else { return Ok(default) };
     let number = text.trim().parse().ok().filter(|number| (1..=max).contains(number));
     number.ok_or(ConfigError::Invalid { name, expected: "a whole number within its limits" })
-}
-
-/// The signature covers path and query, so the URL has neither.
-fn origin_url(text: &str) -> Result<String, ConfigError> {
-    let url = text.trim().trim_end_matches('/');
-    let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    match authority {
-        Some(authority) if !authority.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']) => {
-            Ok(url.to_owned())
-        }
-        _ => Err(ConfigError::Invalid { name: "ORIGIN_URL", expected: "http(s)://host or http(s)://host:port" }),
-    }
 }
 
 fn api_keys(text: &str) -> Result<ApiKeyTable, ConfigError> {
@@ -130,7 +142,7 @@ mod tests {
         let hash = format!("acme={}", "0a".repeat(32));
         let key = format!("k1={}", "0b".repeat(32));
         let sound = [
-            ("ORIGIN_URL", "https://origin.example:8140/"),
+            ("ORIGINS", "https://origin.example:8140/"),
             ("MODEL", "lede-nano-1"),
             ("API_KEY_HASHES", &hash),
             ("EDGE_SIGNING_KEY", &key),
@@ -145,9 +157,10 @@ mod tests {
     #[test]
     fn what_is_not_set_has_its_default() {
         let config = read(&[]).unwrap();
-        assert_eq!(config.origin_url, "https://origin.example:8140");
+        assert_eq!(config.origins[0].url, "https://origin.example:8140");
         assert_eq!(config.origin_timeout_ms, ORIGIN_TIMEOUT_MS_DEFAULT);
         assert_eq!(config.cache_epoch, 1);
+        assert_eq!(config.key_lifetimes, KeyLifetimes::fresh_for(60));
         assert_eq!(config.api_key_plan, Plan::default());
         let expected = Lifetimes { fresh_s: DAY_S, stale_while_revalidate_s: DAY_S, stale_if_error_s: 7 * DAY_S };
         assert_eq!(config.lifetimes, expected);
@@ -155,21 +168,31 @@ mod tests {
 
     #[test]
     fn a_missing_binding_is_named() {
-        for name in ["ORIGIN_URL", "MODEL", "API_KEY_HASHES", "EDGE_SIGNING_KEY"] {
+        for name in ["ORIGINS", "MODEL", "EDGE_SIGNING_KEY"] {
             assert_eq!(read(&[(name, None)]).unwrap_err(), ConfigError::Missing(name));
         }
     }
 
     #[test]
+    fn a_deployment_needs_no_keys_of_its_own() {
+        let config = read(&[("API_KEY_HASHES", None)]).unwrap();
+        assert_eq!(config.api_keys.tenant_of(&lede_shared::api_key::ApiKeyHash::of("key-a")), None);
+    }
+
+    #[test]
     fn a_malformed_binding_is_named_without_its_value() {
         for (name, value) in [
-            ("ORIGIN_URL", "ftp://hidden"),
-            ("ORIGIN_URL", "https://hidden.example/path"),
-            ("ORIGIN_URL", "https://user:hidden@host"),
+            ("ORIGINS", "ftp://hidden"),
+            ("ORIGINS", "https://hidden.example/path"),
+            ("ORIGINS", "https://user:hidden@host"),
             ("ORIGIN_TIMEOUT_MS", "hidden"),
             ("ORIGIN_TIMEOUT_MS", "30001"),
             ("CACHE_EPOCH", "-1"),
             ("CACHE_FRESH_S", "0"),
+            ("KEY_FRESH_S", "61"),
+            ("POPULAR_AFTER_LOOKUPS", "16"),
+            ("WORKERS_KV_WRITES_PER_MINUTE", "601"),
+            ("WARM_WRITES_MAX", "401"),
             ("API_KEY_HASHES", "acme=hidden"),
             ("API_KEY_PLAN", "hidden"),
             ("EDGE_SIGNING_KEY", "k1=hidden"),

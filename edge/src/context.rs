@@ -72,9 +72,18 @@ impl RequestContext {
 
     /// One line of JSON for the operator: what happened and why, never what a caller wrote.
     pub(crate) fn warn(&self, event: &'static str, cause: &str) {
+        self.log("warning", event, cause);
+    }
+
+    /// The same of something that is as it should be.
+    pub(crate) fn info(&self, event: &'static str, cause: &str) {
+        self.log("info", event, cause);
+    }
+
+    fn log(&self, severity: &'static str, event: &'static str, cause: &str) {
         let request_id = self.trace.request_id.as_str();
         let line = serde_json::json!({
-            "severity": "warning", "event": event, "request_id": request_id, "cause": cause,
+            "severity": severity, "event": event, "request_id": request_id, "cause": cause,
         });
         self.bindings.log.write(&line.to_string());
     }
@@ -110,7 +119,9 @@ fn new_traceparent(trace_id: [u8; 16], parent_id: [u8; 16]) -> String {
 /// Where the milliseconds went; `None` for what was not waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    pub(crate) workers_kv_ms: Cell<Option<u64>>,
+    pub(crate) key_ms: Cell<Option<u64>>,
+    /// Looking for a cached answer, all tiers together.
+    pub(crate) cache_ms: Cell<Option<u64>>,
     pub(crate) origin_ms: Cell<Option<u64>>,
 }
 
@@ -118,7 +129,8 @@ impl Spans {
     /// The value of `Server-Timing`.
     pub(crate) fn server_timing(&self, edge_ms: u64) -> String {
         let mut value = format!("edge;dur={edge_ms}");
-        for (name, span) in [("workers_kv", &self.workers_kv_ms), ("origin", &self.origin_ms)] {
+        let spans = [("key", &self.key_ms), ("cache", &self.cache_ms), ("origin", &self.origin_ms)];
+        for (name, span) in spans {
             if let Some(duration_ms) = span.get() {
                 value.push_str(&format!(", {name};dur={duration_ms}"));
             }

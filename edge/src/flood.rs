@@ -1,13 +1,13 @@
 //! The first layer of limits: the platform's own limiter, cheap and rough, against floods. It keeps somebody's thousand
 //! requests a second from our memory and from the tenant's Durable Object; the exact quota comes after it.
 
-use lede_shared::api_key::{ApiKeyHash, bearer_credentials};
+use lede_shared::api_key::ApiKeyHash;
 use lede_shared::problem::{Problem, ProblemCode};
 
 use crate::bindings::{FloodLimiter, within};
 use crate::context::RequestContext;
 use crate::error::Failure;
-use crate::http::{AUTHORIZATION, CF_CONNECTING_IP, Headers};
+use crate::http::{CF_CONNECTING_IP, Headers};
 
 /// The period of both limiters in `wrangler.toml`.
 const PERIOD_S: u32 = 10;
@@ -20,10 +20,8 @@ const NO_ADDRESS: &str = "none";
 ///
 /// # Errors
 /// 429 when there were too many in this data centre.
-pub(crate) async fn admit_key(context: &RequestContext, headers: &Headers) -> Result<(), Failure> {
-    let Some(api_key) = headers.get(AUTHORIZATION).and_then(bearer_credentials) else { return Ok(()) };
-    let name = ApiKeyHash::of(api_key).to_string();
-    admit(context, context.bindings.flood_of_keys.as_ref(), &name, "with this API key").await
+pub(crate) async fn admit_key(context: &RequestContext, hash: &ApiKeyHash) -> Result<(), Failure> {
+    admit(context, context.bindings.flood_of_keys.as_ref(), &hash.to_string(), "with this API key").await
 }
 
 /// Counts a request of somebody whose API key is missing or not known (yet) under the address it came from.

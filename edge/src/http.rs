@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::bindings::ByteSource;
 
+pub(crate) const ACCEPT: &str = "accept";
 pub(crate) const AGE: &str = "age";
 pub(crate) const ALLOW: &str = "allow";
 pub(crate) const AUTHORIZATION: &str = "authorization";
@@ -49,6 +50,7 @@ impl Headers {
 pub(crate) enum Method {
     Get,
     Head,
+    Options,
     Post,
     /// Any other.
     Other,
@@ -59,6 +61,7 @@ impl Method {
         match name {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
+            "OPTIONS" => Self::Options,
             "POST" => Self::Post,
             _ => Self::Other,
         }
@@ -79,7 +82,8 @@ pub(crate) struct Request {
 
 impl Request {
     /// The headers that are brought over from the platform; no others are looked at.
-    pub(crate) const HEADERS_READ: [&'static str; 8] = [
+    pub(crate) const HEADERS_READ: [&'static str; 9] = [
+        ACCEPT,
         AUTHORIZATION,
         CACHE_CONTROL,
         CF_CONNECTING_IP,

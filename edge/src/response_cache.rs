@@ -1,33 +1,73 @@
-//! The response cache of the edge. One tier so far, Workers KV; isolate and colo will stand before it.
+//! The response cache of the edge, three tiers: this isolate's memory, the data centre's cache, Workers KV.
 //!
-//! 1. Look the key up tier by tier; a tier that fails is a miss and a log line, never an error.
+//! 1. Look the key up tier by tier, the nearest first; a tier that fails or hangs is a miss and a log line, never an error.
 //! 2. Decide from the entry's age and the caller's `Cache-Control` whether it may be served.
-//! 3. What the origin generates is stored behind the answer, unless [`cacheability`] says why not.
+//! 3. What a slower tier had is kept in the faster ones. The freshness record travels with it.
+//! 4. What the origin generates is stored behind the answer, unless [`cacheability`] says why not.
+//! 5. Workers KV is written only for captions that are popular, within a budget (docs/decisions/0013-three-tiers.md).
 
+mod colo;
 mod entry;
+pub(crate) mod epochs;
+mod isolate_memory;
+mod revalidations;
 mod workers_kv;
+mod write_budget;
 
-use lede_shared::api::{CacheTier, CaptionResponse, ValidRequest};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use lede_shared::api::{CacheTier, CaptionResponse, PerformanceMetrics, ValidRequest};
+use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::cache_status::ForwardReason;
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, cacheability};
 use lede_shared::policy::POLICY;
+use lede_shared::popularity::Sketch;
 use lede_shared::request_cache_control::RequestCacheControl;
 
+use self::entry::Entry;
 use crate::auth::Principal;
 use crate::context::RequestContext;
 
+/// The response cache's part of an isolate's memory.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    entries: RefCell<isolate_memory::IsolateMemory>,
+    /// Counts look-ups in this isolate.
+    popularity: RefCell<Sketch>,
+    workers_kv_writes: RefCell<write_budget::WriteBudget>,
+    revalidations: RefCell<revalidations::Revalidations>,
+    epochs: epochs::EpochMemory,
+}
+
 /// An answer from one of the tiers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CachedAnswer {
     pub(crate) tier: CacheTier,
     pub(crate) freshness: FreshnessRecord,
-    pub(crate) response: CaptionResponse,
+    entry: Entry,
+    /// Workers KV is known to hold it.
+    in_workers_kv: bool,
+}
+
+impl CachedAnswer {
+    fn of(tier: CacheTier, entry: Entry, in_workers_kv: bool) -> Self {
+        Self { tier, freshness: entry.freshness(), entry, in_workers_kv }
+    }
+
+    /// The response's JSON with this serving's own metrics.
+    ///
+    /// # Errors
+    /// When the metrics cannot be written; for the log.
+    pub(crate) fn json(&self, processing_time_ms: f64) -> Result<Vec<u8>, String> {
+        self.entry.json(&PerformanceMetrics::of_hit(self.tier, processing_time_ms))
+    }
 }
 
 /// What a look-up found, as the route acts on it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
     /// Answer with it.
     Hit {
@@ -44,24 +84,79 @@ pub(crate) enum Lookup {
 }
 
 /// The name of the answer to `request` for this caller.
-pub(crate) async fn key_of(context: &RequestContext, principal: &Principal, request: &ValidRequest) -> CacheKey {
-    let record = &principal.record;
+pub(crate) async fn key_of(
+    context: &Rc<RequestContext>,
+    principal: &Principal,
+    request: &ValidRequest,
+) -> CacheKey {
+    let tenant = owner(principal);
+    key_under(context, epochs::effective(context, tenant).await, tenant, request)
+}
+
+/// The epoch in the keys of what all tenants share.
+pub(crate) async fn shared_epoch(context: &Rc<RequestContext>) -> u64 {
+    epochs::effective(context, None).await
+}
+
+/// The epoch in the keys of this caller, as far as it is known: [`key_of`] has asked for it.
+pub(crate) fn epoch_in_use(context: &RequestContext, principal: &Principal) -> u64 {
+    epochs::known(context, owner(principal))
+}
+
+/// Whose entries the caller is served, when they are not everybody's.
+fn owner(principal: &Principal) -> Option<&TenantId> {
+    principal.record.plan.cache_is_private.then_some(&principal.record.tenant)
+}
+
+/// The name of the answer to `request` under a given epoch.
+pub(crate) fn key_under(
+    context: &RequestContext,
+    epoch: u64,
+    tenant: Option<&TenantId>,
+    request: &ValidRequest,
+) -> CacheKey {
     let namespace = CacheNamespace {
         model: &context.config.model,
         policy_version: POLICY.version,
-        epoch: context.config.cache_epoch,
-        tenant: record.plan.cache_is_private.then(|| record.tenant.as_str()),
+        epoch,
+        tenant: tenant.map(TenantId::as_str),
     };
     CacheKey::of(&namespace, request)
 }
 
 /// Looks `key` up for a caller with the context's `Cache-Control`.
-pub(crate) async fn lookup(context: &RequestContext, key: &CacheKey) -> Lookup {
+pub(crate) async fn lookup(context: &Rc<RequestContext>, key: &CacheKey) -> Lookup {
+    let seen = memory(context).popularity.borrow_mut().record(key);
+    let mut miss = (ForwardReason::UriMiss, None);
     if context.directives.no_cache {
         return Lookup::Miss { why: ForwardReason::Request, stale_if_error: None };
     }
-    let found = workers_kv::read(context, key).await;
-    decide(found, &context.directives, context.now())
+    for tier in [CacheTier::Isolate, CacheTier::Colo, CacheTier::WorkersKv] {
+        let found = read(context, tier, key).await;
+        match decide(found, &context.directives, context.now()) {
+            Lookup::Hit { answer, revalidate } => {
+                backfill(context, key, &answer);
+                promote_behind(context, key, &answer, seen);
+                return Lookup::Hit { answer, revalidate };
+            }
+            Lookup::Miss { why, stale_if_error } => miss = least_bad(miss, (why, stale_if_error)),
+        }
+    }
+    let (why, stale_if_error) = miss;
+    Lookup::Miss { why, stale_if_error }
+}
+
+async fn read(context: &RequestContext, tier: CacheTier, key: &CacheKey) -> Option<CachedAnswer> {
+    let entry = match tier {
+        CacheTier::Isolate => {
+            let held = memory(context).entries.borrow_mut().get(key, context.now())?;
+            return Some(CachedAnswer::of(tier, held.entry, held.in_workers_kv));
+        }
+        CacheTier::Colo => colo::read(context, key).await?,
+        CacheTier::WorkersKv => workers_kv::read(context, key).await?,
+        CacheTier::Hot => return None,
+    };
+    Some(CachedAnswer::of(tier, entry, tier == CacheTier::WorkersKv))
 }
 
 /// May what was found be served?
@@ -86,19 +181,165 @@ fn decide(found: Option<CachedAnswer>, directives: &RequestCacheControl, now: Un
     }
 }
 
+/// Why a look-up ends as a miss, and what may still be served when the origin fails.
+type Missed = (ForwardReason, Option<CachedAnswer>);
+
+/// Of two tiers' misses: the reason of the first that held something, and the newest answer, the nearer one of equals.
+fn least_bad(before: Missed, after: Missed) -> Missed {
+    let why = if before.0 == ForwardReason::UriMiss { after.0 } else { before.0 };
+    let created = |missed: &Missed| missed.1.as_ref().map(|answer| answer.freshness.created_ms);
+    let is_newer = created(&after) > created(&before);
+    (why, if is_newer { after.1 } else { before.1 })
+}
+
+/// Keeps what a tier had in those before it: in this isolate at once, in the data centre behind the answer.
+fn backfill(context: &Rc<RequestContext>, key: &CacheKey, answer: &CachedAnswer) {
+    if context.directives.no_store || answer.tier == CacheTier::Isolate {
+        return;
+    }
+    remember(context, key, answer);
+    if answer.tier == CacheTier::WorkersKv {
+        let (behind, key, entry) = (Rc::clone(context), *key, answer.entry.clone());
+        context.behind(async move { colo::write(&behind, &key, &entry).await });
+    }
+}
+
+fn remember(context: &RequestContext, key: &CacheKey, answer: &CachedAnswer) {
+    memory(context).entries.borrow_mut().put(*key, answer.entry.clone(), answer.in_workers_kv);
+}
+
+/// Writes to Workers KV behind the answer what has become popular here and is not known to lie there.
+fn promote_behind(context: &Rc<RequestContext>, key: &CacheKey, answer: &CachedAnswer, seen: u8) {
+    let is_wanted = !answer.in_workers_kv && !context.directives.no_store && is_fresh(&answer.freshness, context);
+    if is_wanted && is_popular(context, seen) && may_write(context, key) {
+        let (behind, key, entry) = (Rc::clone(context), *key, answer.entry.clone());
+        context.behind(async move {
+            // Another isolate may have written it, and reading costs a tenth of writing.
+            let there = workers_kv::read(&behind, &key).await;
+            if there.is_some_and(|there| is_fresh(&there.freshness(), &behind)) {
+                mark_in_workers_kv(&behind, &key, &entry);
+            } else {
+                promote(&behind, &key, &entry).await;
+            }
+        });
+    }
+}
+
+async fn promote(context: &RequestContext, key: &CacheKey, entry: &Entry) {
+    if workers_kv::write(context, key, entry).await {
+        mark_in_workers_kv(context, key, entry);
+    }
+}
+
+fn mark_in_workers_kv(context: &RequestContext, key: &CacheKey, entry: &Entry) {
+    let created = entry.freshness().created_ms;
+    memory(context).entries.borrow().mark_in_workers_kv(key, created);
+}
+
+fn is_popular(context: &RequestContext, seen: u8) -> bool {
+    u64::from(seen) >= context.config.popular_after_lookups
+}
+
+fn may_write(context: &RequestContext, key: &CacheKey) -> bool {
+    let per_minute = context.config.workers_kv_writes_per_minute;
+    memory(context).workers_kv_writes.borrow_mut().take(key, context.now(), per_minute)
+}
+
 /// May `response` be kept, for this caller and this deployment?
 pub(crate) fn storable(context: &RequestContext, response: &CaptionResponse) -> Cacheability {
     cacheability(response, &context.config.model, POLICY.version, context.directives.no_store)
 }
 
-/// Writes a new answer to the tiers. A write that fails is a log line.
+/// Keeps a new answer in this isolate and in the data centre, and in Workers KV when it is popular. A write that fails is
+/// a log line.
 pub(crate) async fn store(
     context: &RequestContext,
     key: &CacheKey,
     freshness: FreshnessRecord,
     response: &CaptionResponse,
 ) {
-    workers_kv::write(context, key, freshness, response).await;
+    let entry = match Entry::new(key, freshness, response) {
+        Ok(entry) => entry,
+        Err(error) => return context.warn("entry_not_written", &error.to_string()),
+    };
+    memory(context).entries.borrow_mut().put(*key, entry.clone(), false);
+    colo::write(context, key, &entry).await;
+    let seen = memory(context).popularity.borrow().estimate(key);
+    // Whoever asked the origin has just found nothing fresh in Workers KV.
+    if is_popular(context, seen) && may_write(context, key) {
+        promote(context, key, &entry).await;
+    }
+}
+
+/// What became of a caption that was to be written before anybody asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warmed {
+    Written,
+    /// Workers KV holds a fresh one.
+    FreshAlready,
+    /// It is not fresh itself.
+    NotFresh,
+    /// The log says why.
+    Failed,
+    OverBudget,
+}
+
+/// Writes an answer of the origin's to Workers KV unless a fresh one lies there. `budget` is how many more may be written.
+pub(crate) async fn warm(
+    context: &RequestContext,
+    key: &CacheKey,
+    (freshness, response): (FreshnessRecord, &CaptionResponse),
+    budget: &Cell<u64>,
+) -> Warmed {
+    if !is_fresh(&freshness, context) {
+        return Warmed::NotFresh;
+    }
+    if workers_kv::read(context, key).await.is_some_and(|there| is_fresh(&there.freshness(), context)) {
+        return Warmed::FreshAlready;
+    }
+    let Some(writes_left) = budget.get().checked_sub(1) else { return Warmed::OverBudget };
+    budget.set(writes_left);
+    match Entry::new(key, freshness, response) {
+        Ok(entry) if workers_kv::write(context, key, &entry).await => Warmed::Written,
+        Ok(_) => Warmed::Failed,
+        Err(error) => {
+            context.warn("entry_not_written", &error.to_string());
+            Warmed::Failed
+        }
+    }
+}
+
+/// May this stale key be renewed behind the answer? Whoever is told so renews it and says [`revalidated`].
+pub(crate) fn may_revalidate(context: &RequestContext, key: &CacheKey) -> bool {
+    memory(context).revalidations.borrow_mut().begin(key, context.now())
+}
+
+/// The key that [`may_revalidate`] gave leave for has been renewed.
+pub(crate) fn revalidated(context: &RequestContext, key: &CacheKey) {
+    memory(context).revalidations.borrow_mut().end(key);
+}
+
+/// Another isolate may have renewed the key already: takes its fresh entry over from the slower tiers, if there is one.
+pub(crate) async fn renewed_elsewhere(context: &RequestContext, key: &CacheKey) -> bool {
+    for tier in [CacheTier::Colo, CacheTier::WorkersKv] {
+        let found = read(context, tier, key).await;
+        if let Some(fresh) = found.filter(|found| is_fresh(&found.freshness, context)) {
+            remember(context, key, &fresh);
+            if tier == CacheTier::WorkersKv {
+                colo::write(context, key, &fresh.entry).await;
+            }
+            return true;
+        }
+    }
+    false
+}
+
+fn is_fresh(freshness: &FreshnessRecord, context: &RequestContext) -> bool {
+    matches!(freshness.at(context.now()), Freshness::Fresh { .. })
+}
+
+fn memory(context: &RequestContext) -> &Memory {
+    &context.bindings.isolate.response_cache
 }
 
 #[cfg(test)]
@@ -115,7 +356,8 @@ mod tests {
             stale_while_revalidate_ms: 50_000,
             stale_if_error_ms: 200_000,
         };
-        CachedAnswer { tier: CacheTier::WorkersKv, freshness, response: caption_response("Hello") }
+        let entry = Entry::new(&CacheKey([7; 32]), freshness, &caption_response("Hello")).unwrap();
+        CachedAnswer::of(CacheTier::WorkersKv, entry, true)
     }
 
     fn decide_at(age_ms: u64, cache_control: &str) -> Lookup {

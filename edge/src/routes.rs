@@ -4,3 +4,5 @@ pub(crate) mod batch;
 pub(crate) mod captions;
 pub(crate) mod health;
 pub(crate) mod info;
+pub(crate) mod purge;
+pub(crate) mod stream;

@@ -14,6 +14,7 @@ use crate::config::{Config, ConfigError, RemoteRole};
 use crate::engine::vocabulary::Vocabulary;
 use crate::engine::{EngineHandle, EngineStatus};
 use crate::extract::Authenticator;
+use crate::keys::KeysError;
 use crate::models::{ChatModel, Model, ModelError};
 use crate::remote::{ClientError, Remote};
 
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The remote provider cannot be asked.
     #[error(transparent)]
     Remote(#[from] ClientError),
+    /// The file of keys cannot be read.
+    #[error("LEDE_KEYS_FILE: {0}")]
+    Keys(#[from] KeysError),
     /// The engine's thread could not be started.
     #[error("the engine cannot be started: {0}")]
     Engine(#[from] std::io::Error),
@@ -70,7 +74,7 @@ impl App {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self::assemble(config, model, engine, remote))
+        Self::assemble(config, model, engine, remote)
     }
 
     fn open_model(config: &Config) -> Result<(Model, EngineHandle), StartError> {
@@ -92,27 +96,29 @@ impl App {
     }
 
     /// Puts the parts together.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When the file of keys cannot be read.
     pub fn assemble(
         config: Config,
         model: Option<Model>,
         engine: EngineHandle,
         remote: Option<(RemoteRole, Remote)>,
-    ) -> AppState {
+    ) -> Result<AppState, StartError> {
         let limits = config.engine.limits();
         let admission = Admission::new(limits.waiting_sequences_max);
         let settings = config.cache.caption_settings();
         let model = model.map(Arc::new);
         let local = model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission });
-        AppState(Arc::new(Self {
+        Ok(AppState(Arc::new(Self {
             captions: Captions::new(CaptionSources { local, remote }, settings),
-            authenticator: Authenticator::new(&config.auth),
+            authenticator: Authenticator::new(&config.auth)?,
             deep_checks: Semaphore::new(1),
             draining: AtomicBool::new(false),
             config,
             model,
             engine,
-        }))
+        })))
     }
 
     /// Finish what runs, take nothing new.

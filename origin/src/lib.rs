@@ -11,6 +11,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod extract;
+pub mod keys;
 pub mod middleware;
 pub mod models;
 pub mod observe;

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         None | Some(Command::Serve) => serve(),
         Some(Command::Model { action }) => action.run().map_err(Into::into),
+        Some(Command::Keys { action }) => action.run().map_err(Into::into),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     // The log may not be set up; the operator needs the reason.

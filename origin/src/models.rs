@@ -5,7 +5,7 @@ mod architecture;
 mod chat;
 mod chat_template;
 mod chat_tokenizer;
-mod date;
+pub(crate) mod date;
 mod folder;
 mod generation_settings;
 mod graph_files;

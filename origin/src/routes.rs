@@ -5,3 +5,7 @@ pub mod fallback;
 pub mod generate;
 pub mod health;
 pub mod info;
+pub mod internal;
+pub mod openapi;
+pub mod popular;
+pub mod stream;

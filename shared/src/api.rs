@@ -5,16 +5,21 @@ pub mod arbitrary;
 mod batch;
 mod info;
 mod language;
+mod popular;
 mod request;
 mod response;
+mod splice;
+pub mod stream;
 pub mod text;
 mod vocabulary;
 
 pub use batch::{BatchItem, BatchOutcome, BatchRequest, BatchResponse};
 pub use info::{ServiceInfo, ServiceLimits};
 pub use language::LanguageTag;
+pub use popular::{POPULAR_CAPTIONS_MAX, POPULAR_PATH, PopularCaption, PopularCaptions};
 pub use request::{CaptionRequest, ValidRequest};
 pub use response::{CacheTier, CaptionResponse, Counts, PerformanceMetrics, Usage, Variant, Warning, WarningCode};
+pub use splice::json_with_metrics;
 pub use vocabulary::{CallToAction, EmojiLevel, OptimizationLevel, Style};
 
 /// Version of the public API, as it stands in every path.

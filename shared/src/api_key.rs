@@ -1,8 +1,13 @@
 //! API keys as both sides hold them: as SHA-256 hashes, never in the clear.
 //!
 //! A key is 32 random bytes behind a prefix, so a plain hash cannot be guessed back and needs no salt.
+//!
+//! Whoever looks a hash up in a map chooses the bucket by a hash of this hash. What the time of that tells is at most
+//! something of a SHA-256, and from a whole SHA-256 nobody gets back to 32 random bytes. The comparison that lets
+//! somebody in takes the same time wherever two hashes differ.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -53,8 +58,8 @@ impl From<TenantId> for String {
     }
 }
 
-/// The SHA-256 of an API key.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The SHA-256 of an API key. Two are compared in constant time.
+#[derive(Clone, Copy)]
 pub struct ApiKeyHash([u8; 32]);
 
 impl ApiKeyHash {
@@ -62,6 +67,34 @@ impl ApiKeyHash {
     #[must_use]
     pub fn of(api_key: &str) -> Self {
         Self(Sha256::digest(api_key.as_bytes()).into())
+    }
+
+    /// A hash from its only form in text, 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        (!text.bytes().any(|byte| byte.is_ascii_uppercase())).then_some(Self(bytes))
+    }
+}
+
+impl ConstantTimeEq for ApiKeyHash {
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl PartialEq for ApiKeyHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.ct_eq(other).into()
+    }
+}
+
+impl Eq for ApiKeyHash {}
+
+impl Hash for ApiKeyHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
@@ -83,6 +116,9 @@ pub enum ApiKeyTableError {
     /// An entry is not `tenant=<64 hex digits>`.
     #[error("entry {0} is not tenant=<64 hex digits of the key's SHA-256>")]
     Entry(usize),
+    /// An entry is for the tenant that the edge itself goes by.
+    #[error("entry {0} is for a tenant that no key may be given to")]
+    Reserved(usize),
     /// Too many entries.
     #[error("more than {API_KEYS_MAX} keys")]
     TooMany,
@@ -101,7 +137,14 @@ impl ApiKeyTable {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let keys = entries
             .enumerate()
-            .map(|(index, entry)| parse_entry(entry).ok_or(ApiKeyTableError::Entry(index + 1)))
+            .map(|(index, entry)| {
+                let (tenant, hash) = parse_entry(entry).ok_or(ApiKeyTableError::Entry(index + 1))?;
+                if tenant == TenantId::edge() {
+                    Err(ApiKeyTableError::Reserved(index + 1))
+                } else {
+                    Ok((tenant, hash))
+                }
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if keys.len() > API_KEYS_MAX {
             return Err(ApiKeyTableError::TooMany);
@@ -109,17 +152,12 @@ impl ApiKeyTable {
         Ok(Self(keys))
     }
 
-    /// Whose key this is. Every entry is compared, in constant time, whether or not an earlier one matched.
+    /// Whose key has this hash. Every entry is compared, in constant time, whether or not an earlier one matched.
     #[must_use]
-    pub fn tenant_of(&self, api_key: &str) -> Option<&TenantId> {
-        if api_key.len() > API_KEY_BYTES_MAX {
-            return None;
-        }
-        let presented = ApiKeyHash::of(api_key);
+    pub fn tenant_of(&self, presented: &ApiKeyHash) -> Option<&TenantId> {
         let mut found = u32::MAX;
         for (index, (_, hash)) in (0u32..).zip(&self.0) {
-            let same: Choice = hash.0.ct_eq(&presented.0);
-            found = u32::conditional_select(&found, &index, same);
+            found = u32::conditional_select(&found, &index, hash.ct_eq(presented));
         }
         self.0.get(usize::try_from(found).ok()?).map(|(tenant, _)| tenant)
     }
@@ -130,6 +168,12 @@ fn parse_entry(entry: &str) -> Option<(TenantId, ApiKeyHash)> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(hash.trim(), &mut bytes).ok()?;
     Some((TenantId::parse(tenant.trim())?, ApiKeyHash(bytes)))
+}
+
+/// The hash of a key as presented; `None` for what is too long to be one.
+#[must_use]
+pub fn presented_hash(api_key: &str) -> Option<ApiKeyHash> {
+    (api_key.len() <= API_KEY_BYTES_MAX).then(|| ApiKeyHash::of(api_key))
 }
 
 /// The credentials of `Authorization: Bearer …` (RFC 6750), when the header has that form.
@@ -151,10 +195,33 @@ mod tests {
 
     #[test]
     fn a_known_key_names_its_tenant_and_an_unknown_one_nobody() {
-        assert_eq!(table().tenant_of("key-b").map(TenantId::as_str), Some("beta"));
-        assert_eq!(table().tenant_of("key-c"), None);
-        assert_eq!(table().tenant_of(""), None);
-        assert_eq!(ApiKeyTable::default().tenant_of("key-a"), None);
+        let table = table();
+        let tenant_of = |api_key| table.tenant_of(&ApiKeyHash::of(api_key));
+        assert_eq!(tenant_of("key-b").map(TenantId::as_str), Some("beta"));
+        assert_eq!(tenant_of("key-c"), None);
+        assert_eq!(tenant_of(""), None);
+        assert_eq!(ApiKeyTable::default().tenant_of(&ApiKeyHash::of("key-a")), None);
+    }
+
+    #[test]
+    fn the_edge_s_own_tenant_is_given_no_key() {
+        let text = format!("acme={0},lede-edge={0}", ApiKeyHash::of("key-a"));
+        assert_eq!(ApiKeyTable::parse(&text).unwrap_err(), ApiKeyTableError::Reserved(2));
+    }
+
+    #[test]
+    fn a_hash_has_one_form_in_text() {
+        let text = ApiKeyHash::of("key-a").to_string();
+        assert_eq!(ApiKeyHash::parse(&text), Some(ApiKeyHash::of("key-a")));
+        for other in [text.to_uppercase(), format!(" {text}"), text[1..].to_owned(), "x".repeat(64)] {
+            assert_eq!(ApiKeyHash::parse(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_key_is_not_hashed() {
+        assert!(presented_hash(&"k".repeat(API_KEY_BYTES_MAX)).is_some());
+        assert_eq!(presented_hash(&"k".repeat(API_KEY_BYTES_MAX + 1)), None);
     }
 
     #[test]

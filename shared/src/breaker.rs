@@ -69,6 +69,12 @@ impl Breaker {
         Ok(Pass { epoch: self.epoch })
     }
 
+    /// Does every call pass?
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
     /// How long from `now_ms` no call passes; 0 when one may, or is trying already.
     #[must_use]
     pub const fn open_for_ms(&self, now_ms: u64) -> u64 {

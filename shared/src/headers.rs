@@ -26,8 +26,17 @@ pub const X_LEDE_TIMESTAMP_MS: &str = "x-lede-timestamp-ms";
 /// Edge → origin: 32 hex digits, used once.
 pub const X_LEDE_NONCE: &str = "x-lede-nonce";
 
+/// Media type of a batch's results one by one: a line of JSON for each.
+pub const NDJSON: &str = "application/x-ndjson";
 /// Media type of a problem document (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Media type of an answer that is told as it is written, as it is announced.
+pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+/// The same without parameters, as it is asked for.
+pub const EVENT_STREAM_ESSENCE: &str = "text/event-stream";
+/// Keeps proxies of the nginx family from collecting a stream before they pass it on.
+pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 
 /// Is this a `traceparent` that may be passed on? Version 00: `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero.
 #[must_use]
@@ -55,6 +64,17 @@ pub fn content_type_is_json(value: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
+/// Does this `Accept` name `media_type` itself, without refusing it (`q=0`)? Ranges such as `*/*` do not count: who wants
+/// something other than the usual says so.
+#[must_use]
+pub fn accept_names(value: &str, media_type: &str) -> bool {
+    value.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
+        is_named && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +99,15 @@ mod tests {
         assert!(content_type_is_json("Application/JSON; charset=utf-8"));
         assert!(!content_type_is_json("text/plain"));
         assert!(!content_type_is_json("application/jsonp"));
+    }
+
+    #[test]
+    fn a_media_type_is_accepted_when_it_is_named_and_not_refused() {
+        for accept in [NDJSON, "Application/X-NDJSON;q=0.5", "application/json, application/x-ndjson ; q=1"] {
+            assert!(accept_names(accept, NDJSON), "{accept}");
+        }
+        for accept in ["", "*/*", "application/*", "application/json", "application/x-ndjson;q=0", "x-ndjson"] {
+            assert!(!accept_names(accept, NDJSON), "{accept}");
+        }
     }
 }

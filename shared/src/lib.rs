@@ -13,10 +13,15 @@ pub mod clock;
 pub mod freshness;
 pub mod gcra;
 pub mod headers;
+pub mod key_standing;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod plan;
 pub mod policy;
+pub mod popularity;
 pub mod problem;
 pub mod quota;
+pub mod rendezvous;
 pub mod request_cache_control;
 pub mod request_id;
 pub mod signature;

@@ -1,13 +1,14 @@
 //! The built Worker in the real workerd.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::process::Process;
+use crate::process::{Process, cpu_centiseconds};
 use crate::{SIGNING_KEY, api_key_hashes, path_from_environment, repository_root};
 
 const READY_WAIT: Duration = Duration::from_secs(60);
@@ -35,16 +36,32 @@ impl Edge {
     /// When it does not answer in time.
     #[must_use]
     pub fn start_with(origin_url: &str, vars: &Value) -> Self {
+        Self::start_worker(origin_url, vars, &json!({}))
+    }
+
+    /// Starts the Worker, or the one of `script`, with a socket of its own, so that workerd's CPU seconds are the Worker's.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[must_use]
+    pub fn start_for_measuring(origin_url: &str, vars: &Value, script: Option<&Path>) -> Self {
+        Self::start_worker(origin_url, vars, &json!({ "direct": true, "script": script }))
+    }
+
+    fn start_worker(origin_url: &str, vars: &Value, how: &Value) -> Self {
         let mut all = json!({
-            "ORIGIN_URL": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
+            "ORIGINS": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
         });
         for (name, value) in vars.as_object().into_iter().flatten() {
             all[name] = value.clone();
         }
         let root = repository_root();
-        let settings = json!({
+        let mut settings = json!({
             "configPath": root.join("wrangler.toml"), "modulesRoot": path_from_environment("LEDE_EDGE_DIR"), "vars": all,
         });
+        for (name, value) in how.as_object().into_iter().flatten() {
+            settings[name] = value.clone();
+        }
         let mut command = Command::new("node");
         command
             .arg(root.join("tests/support/edge.mjs"))
@@ -66,6 +83,15 @@ impl Edge {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// CPU time that workerd has used so far, all its threads together, in hundredths of a second.
+    ///
+    /// # Panics
+    /// When workerd is not there.
+    #[must_use]
+    pub fn cpu_centiseconds(&self) -> u64 {
+        self.process.children_named("workerd").iter().filter_map(|pid| cpu_centiseconds(*pid)).sum()
     }
 
     /// Is it still there?

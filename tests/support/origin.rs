@@ -2,10 +2,14 @@
 
 use std::net::TcpListener;
 use std::process::{Command, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lede_shared::clock::UnixMillis;
+use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest, SigningKey};
+use serde_json::Value;
 
 use crate::process::Process;
-use crate::{SIGNING_KEY, api_key_hashes, client, path_from_environment};
+use crate::{SIGNING_KEY, api_key_hashes, client, ok_json, path_from_environment};
 
 const READY_WAIT: Duration = Duration::from_secs(60);
 
@@ -74,6 +78,26 @@ impl Origin {
     pub async fn is_ready(&self) -> bool {
         let answer = client().get(format!("{}/health/ready", self.url)).send().await;
         answer.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// What its engine has done since it started, as it tells the edge.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn engine_work(&self) -> Value {
+        let path = "/internal/engine";
+        let key = SigningKey::parse(SIGNING_KEY).expect("the suite's signing key");
+        let request = SignedRequest { method: "GET", path_and_query: path, body: b"" };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        let now_ms = UnixMillis(u64::try_from(now.as_millis()).expect("a clock before the end of time"));
+        // Used once each, and told apart by their time.
+        let nonce = now.as_nanos().to_be_bytes();
+        let signed = SignatureHeaders::sign(&key, &request, &Claims::of_the_edge(), now_ms, nonce);
+        let mut request = client().get(format!("{}{path}", self.url));
+        for (name, value) in signed.pairs() {
+            request = request.header(name, value);
+        }
+        ok_json(request).await.1
     }
 
     /// What it has logged.

@@ -3,6 +3,7 @@
 //! Requests and answers are the platform's own types, read and written field by field: only the headers that are
 //! looked at are brought over, and a body crosses once.
 
+mod colo;
 mod exchange;
 mod fetch;
 mod limits;
@@ -11,6 +12,7 @@ mod stream;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::thread::LocalKey;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -18,10 +20,10 @@ use futures_util::future::LocalBoxFuture;
 use lede_shared::clock::UnixMillis;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::kv::KvStore;
-use worker::{Context, Date, Delay, Env};
+use worker::{Context, Date, Delay, Env, ScheduleContext};
 
 use super::{Background, BindingError, Bindings, Clock, Entropy, LogSink, WorkersKv};
-use crate::config::{CAPTIONS, Config, ConfigError};
+use crate::config::{CAPTIONS, Config, ConfigError, KEYS};
 use crate::isolate::Isolate;
 
 use limits::{PlatformLimiter, QuotaNamespace};
@@ -35,22 +37,35 @@ thread_local! {
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
     /// Looked up in the environment once; the platform lets every request of the isolate use it.
     static NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
+    /// The same for keys.
+    static KEYS_NAMESPACE: OnceCell<Rc<Namespace>> = const { OnceCell::new() };
     static LIMITERS: OnceCell<Limiters> = const { OnceCell::new() };
 }
 
 /// Everything the platform gives to this request.
 pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
+    connect_with(env, Rc::new(FetchEvent(context)))
+}
+
+/// The same for a cron event.
+pub(crate) fn connect_cron(env: &Env, context: ScheduleContext) -> Bindings {
+    connect_with(env, Rc::new(CronEvent(context)))
+}
+
+fn connect_with(env: &Env, background: Rc<dyn Background>) -> Bindings {
     let limiters = LIMITERS.with(|kept| kept.get_or_init(|| Limiters::open(env)).clone());
     Bindings {
         isolate: ISOLATE.with(Rc::clone),
-        captions: namespace(env),
+        captions: namespace(env, &NAMESPACE, CAPTIONS),
+        keys: namespace(env, &KEYS_NAMESPACE, KEYS),
         quota_objects: limiters.quota_objects,
         flood_of_keys: limiters.flood_of_keys,
         flood_of_strangers: limiters.flood_of_strangers,
+        colo: Rc::new(colo::DefaultCache),
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),
         entropy: Rc::new(PlatformEntropy),
-        background: Rc::new(FetchEvent(context)),
+        background,
         log: Rc::new(Console),
     }
 }
@@ -61,15 +76,16 @@ pub(crate) fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
         if let Some(config) = kept.get() {
             return Ok(Rc::clone(config));
         }
-        namespace(env).0.as_ref().map_err(|_| ConfigError::Missing(CAPTIONS))?;
+        namespace(env, &NAMESPACE, CAPTIONS).0.as_ref().map_err(|_| ConfigError::Missing(CAPTIONS))?;
+        namespace(env, &KEYS_NAMESPACE, KEYS).0.as_ref().map_err(|_| ConfigError::Missing(KEYS))?;
         let config = Rc::new(Config::read(|name| env.var(name).ok().map(|value| value.to_string()))?);
         Ok(Rc::clone(kept.get_or_init(|| config)))
     })
 }
 
-fn namespace(env: &Env) -> Rc<Namespace> {
-    let open = || Rc::new(Namespace(env.kv(CAPTIONS).map_err(|error| failed("opening Workers KV", &error))));
-    NAMESPACE.with(|kept| Rc::clone(kept.get_or_init(open)))
+fn namespace(env: &Env, kept: &'static LocalKey<OnceCell<Rc<Namespace>>>, binding: &'static str) -> Rc<Namespace> {
+    let open = || Rc::new(Namespace(env.kv(binding).map_err(|error| failed("opening Workers KV", &error))));
+    kept.with(|kept| Rc::clone(kept.get_or_init(open)))
 }
 
 /// What limits callers, each binding looked up once.
@@ -161,6 +177,14 @@ impl Entropy for PlatformEntropy {
 struct FetchEvent(Context);
 
 impl Background for FetchEvent {
+    fn wait_until(&self, work: LocalBoxFuture<'static, ()>) {
+        self.0.wait_until(work);
+    }
+}
+
+struct CronEvent(ScheduleContext);
+
+impl Background for CronEvent {
     fn wait_until(&self, work: LocalBoxFuture<'static, ()>) {
         self.0.wait_until(work);
     }

@@ -1,265 +1,160 @@
-//! `POST /api/v14/batch`: each request is looked up here; only the misses go to the origin, as one batch.
-//! Results come back in the caller's order, each with its own caption or its own problem.
+//! `POST /api/v14/batch`: each request is looked up here; only the misses go to the origins, each to its own.
+//!
+//! One JSON document has the results in the caller's order, each with its own caption or its own problem. For
+//! `Accept: application/x-ndjson` there is a line for each result as soon as it is ready, with its `index`: first what is
+//! known here, then what the origins write, in whichever order they do. Who leaves before the end has the rest given up.
+
+mod forward;
+mod look_up;
 
 use std::rc::Rc;
 
+use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
-use lede_shared::api::{
-    BATCH_BODY_BYTES_MAX, BatchItem, BatchOutcome, BatchRequest, BatchResponse, CaptionResponse, ValidRequest,
-};
-use lede_shared::cache_key::CacheKey;
-use lede_shared::cache_status::{CacheOutcome, ForwardReason};
-use lede_shared::freshness::{Cacheability, FreshnessRecord};
-use lede_shared::headers::CACHE_STATUS;
-use lede_shared::problem::{Problem, ProblemCode};
+use lede_shared::api::{BATCH_BODY_BYTES_MAX, BatchItem, BatchRequest, BatchResponse};
+use lede_shared::headers::{CACHE_STATUS, NDJSON, accept_names};
+use lede_shared::plan::Scope;
+use lede_shared::signature::Claims;
 
-use super::captions::{Wanted, after_origin, served};
-use crate::auth::{Principal, authenticate};
+use self::forward::{Forwarded, forward};
+use self::look_up::{Pending, Sorted, look_up_all};
+use super::captions::after_origin;
+use crate::auth::{Principal, authenticate, require};
 use crate::body::receive_json;
 use crate::context::RequestContext;
 use crate::error::Failure;
-use crate::http::{CACHE_CONTROL, Request, Response, to_json};
-use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
-use crate::quota::{self, Cost};
-use crate::response_cache::{self, CachedAnswer, Lookup};
-use crate::router::edge_cache_status;
-
-/// The platform opens no more connections at once for one request; more would wait there instead of here.
-const WORKERS_KV_CALLS_AT_ONCE: usize = 6;
+use crate::http::{ACCEPT, Body, CACHE_CONTROL, CONTENT_TYPE, Headers, Request, Response, to_json};
+use crate::ndjson::{Pieces, push_line};
+use crate::origin_client;
+use crate::quota::{self, Charge, Cost};
 
 /// Answers a batch.
 pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
+    require(&principal, Scope::Captions)?;
+    let wants_lines = request.headers.get(ACCEPT).is_some_and(|accept| accept_names(accept, NDJSON));
     let body = receive_json(context.bindings.clock.as_ref(), request, BATCH_BODY_BYTES_MAX).await?;
     let requests = BatchRequest::from_json(&body)?;
-    let requests_count = requests.items.len();
+    principal.record.plan.takes_batch_of(requests.items.len())?;
     let looking_up = look_up_all(context, &principal, requests.items);
-    let Sorted { mut results, stale, misses, ttl_s_min } =
-        context.timed(&context.spans.workers_kv_ms, looking_up).await;
-    charge_hits(context, &principal, &results).await?;
-    revalidate_behind(context, &principal, stale);
-    let cache_status = if misses.is_empty() {
-        ttl_s_min.map(|ttl_s| edge_cache_status(CacheOutcome::Hit { ttl_s }, Some("workers_kv")))
+    let mut sorted = context.timed(&context.spans.cache_ms, looking_up).await;
+    let bill = charge(context, &principal, &mut sorted).await?;
+    let claims = origin_client::claims(context, &principal);
+    revalidate_behind(context, &claims, std::mem::take(&mut sorted.stale));
+    Ok(if wants_lines {
+        as_lines(context, &claims, (sorted, bill))
     } else {
-        let hits =
-            format!("hits-{}-of-{requests_count}", results.iter().filter(|item| item.status == 200).count());
-        let forwarding = forward_charged(context, &principal, misses);
-        let forwarded = match context.timed(&context.spans.origin_ms, forwarding).await {
-            Ok(forwarded) => forwarded,
-            // Nothing to answer with but the refusal.
-            Err((failure, _)) if results.is_empty() => return Err(failure),
-            Err((failure, misses)) => Forwarded::refused(&failure.problem, &misses),
-        };
-        let outcome =
-            CacheOutcome::Forwarded { why: ForwardReason::UriMiss, stored: forwarded.stored, collapsed: false };
-        results.extend(forwarded.results);
-        Some(after_origin(forwarded.cache_status, edge_cache_status(outcome, Some(&hits))))
-    };
-    results.sort_by_key(|item| item.index);
-    let response = Response::json(to_json(&BatchResponse { results })).with(CACHE_CONTROL, "no-store");
-    Ok(match cache_status {
-        Some(cache_status) => response.with(CACHE_STATUS, cache_status),
-        None => response,
+        as_document(context, &claims, (sorted, bill)).await
     })
 }
 
-/// A request of the batch that the origin is to answer.
-struct Pending {
-    index: usize,
-    wanted: Wanted,
-    stale_if_error: Option<CachedAnswer>,
+/// One charge for all that was found and one for all that has to be generated. When only the second is refused, its items
+/// are, each with the refusal.
+async fn charge(
+    context: &Rc<RequestContext>,
+    principal: &Principal,
+    sorted: &mut Sorted,
+) -> Result<Bill, Failure> {
+    if sorted.hits > 0 {
+        quota::charge(context, principal, Cost::Hits(sorted.hits)).await?.spend();
+    }
+    if sorted.misses.is_empty() {
+        return Ok(Bill::default());
+    }
+    match quota::charge(context, principal, Cost::GeneratedVariants(sorted.variants_missing())).await {
+        Ok(charge) => Ok(Bill { charge: Some(charge), cells: 0 }),
+        // Nothing to answer with but the refusal.
+        Err(failure) if sorted.results.is_empty() => Err(failure),
+        Err(failure) => {
+            sorted.refuse_misses(&failure.problem);
+            Ok(Bill::default())
+        }
+    }
 }
 
-/// A batch after the look-up.
+/// What the misses were charged with, and what they turn out to be worth. Who leaves before the end pays all of it.
 #[derive(Default)]
-struct Sorted {
-    /// Answered already: hits and problems.
-    results: Vec<BatchItem>,
-    /// Answered from stale entries; to be asked again behind the answer.
-    stale: Vec<Pending>,
-    misses: Vec<Pending>,
-    /// The least freshness of all hits.
-    ttl_s_min: Option<i64>,
+struct Bill {
+    charge: Option<Charge>,
+    cells: u64,
 }
 
-async fn look_up_all(
-    context: &RequestContext,
-    principal: &Principal,
-    items: Vec<Result<ValidRequest, Problem>>,
-) -> Sorted {
-    let look_ups = stream::iter(items.into_iter().enumerate()).map(|(index, item)| async move {
-        let request = item.map_err(|problem| BatchItem::new(index, Err(problem)))?;
-        let wanted = Wanted::new(context, principal, request).await;
-        let found = response_cache::lookup(context, &wanted.key).await;
-        Ok((index, wanted, found))
-    });
-    let mut sorted = Sorted::default();
-    let mut look_ups = std::pin::pin!(look_ups.buffered(WORKERS_KV_CALLS_AT_ONCE));
-    while let Some(looked_up) = look_ups.next().await {
-        match looked_up {
-            Ok((index, wanted, found)) => sorted.sort(context, index, wanted, found),
-            Err(result) => sorted.results.push(result),
-        }
-    }
-    sorted
-}
-
-impl Sorted {
-    fn sort(&mut self, context: &RequestContext, index: usize, wanted: Wanted, found: Lookup) {
-        match found {
-            Lookup::Hit { answer, revalidate } => {
-                let ttl_s = answer.freshness.ttl_s(context.now());
-                self.ttl_s_min = Some(self.ttl_s_min.map_or(ttl_s, |least| least.min(ttl_s)));
-                self.results.push(BatchItem::new(index, Ok(served(context, answer))));
-                if revalidate {
-                    self.stale.push(Pending { index, wanted, stale_if_error: None });
-                }
-            }
-            Lookup::Miss { .. } if context.directives.only_if_cached => {
-                let problem =
-                    Problem::new(ProblemCode::NotCached, "only-if-cached was asked and nothing is cached");
-                self.results.push(BatchItem::new(index, Err(problem)));
-            }
-            Lookup::Miss { stale_if_error, .. } => self.misses.push(Pending { index, wanted, stale_if_error }),
+impl Bill {
+    fn settle(self) {
+        if let Some(charge) = self.charge {
+            charge.settle(self.cells);
         }
     }
 }
 
-/// What came of the misses.
-struct Forwarded {
-    results: Vec<BatchItem>,
-    cache_status: Option<String>,
-    stored: bool,
-}
-
-impl Forwarded {
-    /// None of them was forwarded.
-    fn refused(problem: &Problem, pending: &[Pending]) -> Self {
-        let results = pending.iter().map(|pending| BatchItem::new(pending.index, Err(problem.clone()))).collect();
-        Self { results, cache_status: None, stored: false }
-    }
-}
-
-/// One charge for all that was found.
-async fn charge_hits(
+/// All results in the order of the requests.
+async fn as_document(
     context: &Rc<RequestContext>,
-    principal: &Principal,
-    results: &[BatchItem],
-) -> Result<(), Failure> {
-    let hits = results.iter().filter(|item| item.status == 200).count();
-    if hits > 0 {
-        quota::charge(context, principal, Cost::Hits(u32::try_from(hits).unwrap_or(u32::MAX))).await?.spend();
+    claims: &Claims,
+    (mut sorted, mut bill): (Sorted, Bill),
+) -> Response {
+    let misses = std::mem::take(&mut sorted.misses);
+    let mut results = std::mem::take(&mut sorted.results);
+    let (mut is_stored, mut origins_status) = (false, None);
+    if !misses.is_empty() {
+        let forwarded = forward(context, claims, misses).for_each(|forwarded| {
+            let Forwarded { items, cost, is_stored: one_is_stored, cache_status } = forwarded;
+            results.extend(items);
+            bill.cells += cost.cells();
+            is_stored |= one_is_stored;
+            origins_status = origins_status.take().or(cache_status);
+            ready(())
+        });
+        context.timed(&context.spans.origin_ms, forwarded).await;
     }
-    Ok(())
+    bill.settle();
+    results.sort_by_key(|item| item.index);
+    let response = Response::json(to_json(&BatchResponse { results })).with(CACHE_CONTROL, "no-store");
+    let ours = sorted.cache_status(is_stored);
+    with_cache_status(response, ours.map(|ours| after_origin(origins_status, ours)))
 }
 
-/// One charge for all that has to be generated; what was not generated costs what a hit costs.
-async fn forward_charged(
-    context: &Rc<RequestContext>,
-    principal: &Principal,
-    pending: Vec<Pending>,
-) -> Result<Forwarded, (Failure, Vec<Pending>)> {
-    let variants: Vec<u32> = pending.iter().map(|pending| u32::from(pending.wanted.request.variants())).collect();
-    let charge = match quota::charge(context, principal, Cost::GeneratedVariants(variants.iter().sum())).await {
-        Ok(charge) => charge,
-        Err(failure) => return Err((failure, pending)),
+/// The results as they come.
+fn as_lines(context: &Rc<RequestContext>, claims: &Claims, (mut sorted, bill): (Sorted, Bill)) -> Response {
+    let cache_status = sorted.cache_status(false);
+    let known = std::mem::take(&mut sorted.results);
+    let forwarded = forward(context, claims, sorted.misses).map(Some).chain(stream::iter([None]));
+    let billed = forwarded.scan(bill, |bill, forwarded| ready(billed_lines(bill, forwarded)));
+    let pieces = stream::iter((!known.is_empty()).then(|| lines_of(&known))).chain(billed);
+    let response = Response {
+        status: 200,
+        headers: Headers(vec![(CONTENT_TYPE, NDJSON.to_owned()), (CACHE_CONTROL, "no-store".to_owned())]),
+        body: Body::Streamed(Box::new(Pieces(pieces.boxed_local()))),
     };
-    let places: Vec<usize> = pending.iter().map(|pending| pending.index).collect();
-    let forwarded = forward(context, principal, pending).await;
-    let costs = forwarded.results.iter().map(|item| match &item.outcome {
-        BatchOutcome::Response(response) if !response.performance_metrics.cache_hit => {
-            let place = places.iter().position(|place| *place == item.index);
-            let variants = place.and_then(|place| variants.get(place)).copied();
-            Cost::GeneratedVariants(variants.unwrap_or(1)).cells()
-        }
-        _ => Cost::Hits(1).cells(),
-    });
-    charge.settle(costs.sum());
-    Ok(forwarded)
+    with_cache_status(response, cache_status)
 }
 
-/// Asks the origin for all of `pending` at once and stores what may be stored behind the answer.
-async fn forward(context: &Rc<RequestContext>, principal: &Principal, pending: Vec<Pending>) -> Forwarded {
-    let (answers, cache_status) = match ask(context, principal, &pending).await {
-        Ok(OriginAnswer { content, cache_status, created, .. }) => {
-            let freshness = context.config.lifetimes.record(created);
-            store_behind(context, freshness, &pending, &content.results);
-            (content.results.into_iter().map(|item| item.outcome).collect(), cache_status)
-        }
-        Err(OriginFailure { problem, cache_status }) => {
-            (vec![BatchOutcome::Problem(problem); pending.len()], cache_status)
-        }
+/// The lines of what came, put on the bill; the bill is settled when nothing more comes.
+fn billed_lines(bill: &mut Bill, forwarded: Option<Forwarded>) -> Option<Vec<u8>> {
+    let Some(Forwarded { items, cost, .. }) = forwarded else {
+        std::mem::take(bill).settle();
+        return None;
     };
-    let stored = answers.iter().any(|answer| may_store(context, answer).is_some());
-    let results = pending.into_iter().zip(answers).map(|(pending, answer)| result(context, pending, answer));
-    Forwarded { results: results.collect(), cache_status, stored }
+    bill.cells += cost.cells();
+    Some(lines_of(&items))
 }
 
-async fn ask(
-    context: &RequestContext,
-    principal: &Principal,
-    pending: &[Pending],
-) -> Result<OriginAnswer<BatchResponse>, OriginFailure> {
-    let body = BatchRequest::to_json(pending.iter().map(|pending| &pending.wanted.request));
-    let answer: OriginAnswer<BatchResponse> =
-        origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::batch(body)).await?;
-    let results = &answer.content.results;
-    let in_order = results.iter().enumerate().all(|(position, item)| item.index == position);
-    if results.len() == pending.len() && in_order {
-        Ok(answer)
-    } else {
-        Err(origin_client::unreadable(context, "the results are not those of the requests"))
+fn lines_of(items: &[BatchItem]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    items.iter().for_each(|item| push_line(&mut lines, item));
+    lines
+}
+
+fn with_cache_status(response: Response, cache_status: Option<String>) -> Response {
+    match cache_status {
+        Some(cache_status) => response.with(CACHE_STATUS, cache_status),
+        None => response,
     }
-}
-
-fn result(context: &RequestContext, pending: Pending, answer: BatchOutcome) -> BatchItem {
-    let answer = match (answer, pending.stale_if_error) {
-        (BatchOutcome::Response(response), _) => Ok(*response),
-        (BatchOutcome::Problem(problem), Some(stale)) if problem.status >= 500 => {
-            context.warn("served_stale_if_error", problem.code.as_str());
-            Ok(served(context, stale))
-        }
-        (BatchOutcome::Problem(problem), _) => Err(problem),
-    };
-    BatchItem::new(pending.index, answer)
-}
-
-fn may_store<'a>(context: &RequestContext, answer: &'a BatchOutcome) -> Option<&'a CaptionResponse> {
-    match answer {
-        BatchOutcome::Response(response) => {
-            (response_cache::storable(context, response) == Cacheability::Storable).then_some(response)
-        }
-        BatchOutcome::Problem(_) => None,
-    }
-}
-
-fn store_behind(
-    context: &Rc<RequestContext>,
-    freshness: FreshnessRecord,
-    pending: &[Pending],
-    results: &[BatchItem],
-) {
-    let storable = pending.iter().zip(results).filter_map(|(pending, item)| {
-        may_store(context, &item.outcome).map(|response| (pending.wanted.key, response.clone()))
-    });
-    let storable: Vec<(CacheKey, CaptionResponse)> = storable.collect();
-    let behind = Rc::clone(context);
-    context.behind(async move {
-        let context = behind.as_ref();
-        let store = |(key, response): (CacheKey, CaptionResponse)| async move {
-            response_cache::store(context, &key, freshness, &response).await;
-        };
-        stream::iter(storable).for_each_concurrent(WORKERS_KV_CALLS_AT_ONCE, store).await;
-    });
 }
 
 /// The caller has answers already; failures here are in the log, and the next caller tries again.
-fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, stale: Vec<Pending>) {
-    if stale.is_empty() {
-        return;
+fn revalidate_behind(context: &Rc<RequestContext>, claims: &Claims, stale: Vec<Pending>) {
+    if !stale.is_empty() {
+        context.behind(forward(context, claims, stale).for_each(|_| ready(())));
     }
-    let (behind, principal) = (Rc::clone(context), principal.clone());
-    context.behind(async move {
-        forward(&behind, &principal, stale).await;
-    });
 }

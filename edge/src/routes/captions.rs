@@ -10,13 +10,15 @@ use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord};
 use lede_shared::headers::CACHE_STATUS;
+use lede_shared::plan::Scope;
 use lede_shared::problem::{Problem, ProblemCode};
 
-use crate::auth::{Principal, authenticate};
+use super::stream;
+use crate::auth::{Principal, authenticate, require};
 use crate::body::receive_json;
 use crate::context::RequestContext;
 use crate::error::Failure;
-use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, Request, Response, VARY, to_json};
+use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, Request, Response, VARY};
 use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
 use crate::quota::{self, Cost};
 use crate::response_cache::{self, CachedAnswer, Lookup};
@@ -25,8 +27,13 @@ use crate::router::edge_cache_status;
 /// `POST`: the request is the body. The answer is kept by us, not by caches in between.
 pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
+    require(&principal, Scope::Captions)?;
+    let streams = stream::is_wanted(&request);
     let body = receive_json(context.bindings.clock.as_ref(), request, GENERATE_BODY_BYTES_MAX).await?;
     let wanted = Wanted::new(context, &principal, CaptionRequest::from_json(&body)?.validate()?).await;
+    if streams {
+        return stream::answer(context, &principal, wanted).await;
+    }
     let answer = generate(context, &principal, wanted).await?;
     Ok(answer.into_response("no-store".to_owned()))
 }
@@ -34,13 +41,17 @@ pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) ->
 /// `GET`: the request is the query string, and caches in between may keep the answer for the same key.
 pub(crate) async fn from_query(context: &Rc<RequestContext>, request: &Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
+    require(&principal, Scope::Captions)?;
     let request_wanted = CaptionRequest::from_query(&request.query)?.validate()?;
     let wanted = Wanted::new(context, &principal, request_wanted).await;
+    if stream::is_wanted(request) {
+        return stream::answer(context, &principal, wanted).await;
+    }
     let key = wanted.key;
     let answer = generate(context, &principal, wanted).await?;
     let etag_is_known = request.headers.get(IF_NONE_MATCH).is_some_and(|sent| key.is_named_by(sent));
     let cache_control = cache_control(answer.freshness.as_ref(), context.now());
-    let response = answer.into_response(cache_control).with(VARY, "authorization");
+    let response = answer.into_response(cache_control).with(VARY, "authorization, accept");
     Ok(if etag_is_known { response.not_modified() } else { response })
 }
 
@@ -52,7 +63,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) async fn new(context: &RequestContext, principal: &Principal, request: ValidRequest) -> Self {
+    pub(crate) async fn new(context: &Rc<RequestContext>, principal: &Principal, request: ValidRequest) -> Self {
         Self { key: response_cache::key_of(context, principal, &request).await, request }
     }
 }
@@ -60,14 +71,14 @@ impl Wanted {
 /// Fresh: answer. Stale: answer, and revalidate behind. Miss: ask the origin, answer, and store behind.
 async fn generate(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) -> Result<Answer, Failure> {
     let looking_up = response_cache::lookup(context, &wanted.key);
-    match context.timed(&context.spans.workers_kv_ms, looking_up).await {
+    match context.timed(&context.spans.cache_ms, looking_up).await {
         Lookup::Hit { answer, revalidate } => {
             quota::charge(context, principal, Cost::Hits(1)).await?.spend();
             let key = wanted.key;
-            if revalidate {
+            if revalidate && response_cache::may_revalidate(context, &key) {
                 revalidate_behind(context, principal, wanted);
             }
-            Ok(Answer::from_cache(context, &key, answer))
+            Answer::from_cache(context, &key, &answer)
         }
         Lookup::Miss { why, .. } if context.directives.only_if_cached => Err(not_cached(why)),
         Lookup::Miss { why, stale_if_error } => forward(context, principal, wanted, why, stale_if_error).await,
@@ -83,7 +94,7 @@ async fn forward(
 ) -> Result<Answer, Failure> {
     let cost = Cost::GeneratedVariants(u32::from(wanted.request.variants()));
     let charge = quota::charge(context, principal, cost).await?;
-    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted.request)).await;
+    let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted)).await;
     // What was not generated for this caller costs what a hit costs.
     if asked.as_ref().map_or(true, |answer| answer.content.performance_metrics.cache_hit) {
         charge.settle(Cost::Hits(1).cells());
@@ -94,7 +105,7 @@ async fn forward(
         (Ok(from_origin), _) => Ok(Answer::from_origin(context, &wanted.key, why, from_origin)),
         (Err(failure), Some(stale)) if failure.is_outage() => {
             context.warn("served_stale_if_error", failure.problem.code.as_str());
-            Ok(Answer::from_cache(context, &wanted.key, stale))
+            Answer::from_cache(context, &wanted.key, &stale)
         }
         (Err(failure), _) => Err(forwarded_failure(why, failure)),
     }
@@ -103,25 +114,29 @@ async fn forward(
 async fn ask(
     context: &RequestContext,
     principal: &Principal,
-    request: &ValidRequest,
+    wanted: &Wanted,
 ) -> Result<OriginAnswer<CaptionResponse>, OriginFailure> {
-    origin_client::ask(context, &origin_client::claims(principal), &OriginRequest::generate(request.to_json()))
-        .await
+    let request = OriginRequest::generate(wanted.request.to_json(), &wanted.key);
+    origin_client::ask(context, &origin_client::claims(context, principal), &request).await
 }
 
 /// The caller has an answer already; a failure here is in the log, and the next caller tries again.
-fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) {
+pub(super) fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) {
     let (context, principal) = (Rc::clone(context), principal.clone());
     Rc::clone(&context).behind(async move {
-        let Ok(answer) = ask(&context, &principal, &wanted.request).await else { return };
+        if response_cache::renewed_elsewhere(&context, &wanted.key).await {
+            return response_cache::revalidated(&context, &wanted.key);
+        }
+        let Ok(answer) = ask(&context, &principal, &wanted).await else { return };
         if response_cache::storable(&context, &answer.content) == Cacheability::Storable {
             let freshness = context.config.lifetimes.record(answer.created);
             response_cache::store(&context, &wanted.key, freshness, &answer.content).await;
         }
+        response_cache::revalidated(&context, &wanted.key);
     });
 }
 
-fn not_cached(why: ForwardReason) -> Failure {
+pub(super) fn not_cached(why: ForwardReason) -> Failure {
     let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
     Failure::from(Problem::new(
         ProblemCode::NotCached,
@@ -130,7 +145,7 @@ fn not_cached(why: ForwardReason) -> Failure {
     .with_cache_status(edge_cache_status(outcome, Some("only_if_cached")))
 }
 
-fn forwarded_failure(why: ForwardReason, failure: OriginFailure) -> Failure {
+pub(super) fn forwarded_failure(why: ForwardReason, failure: OriginFailure) -> Failure {
     let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
     let cache_status = after_origin(failure.cache_status, edge_cache_status(outcome, None));
     Failure::from(failure.problem).with_cache_status(cache_status)
@@ -151,12 +166,12 @@ struct Answer {
 }
 
 impl Answer {
-    fn from_cache(context: &RequestContext, key: &CacheKey, cached: CachedAnswer) -> Self {
+    fn from_cache(context: &RequestContext, key: &CacheKey, cached: &CachedAnswer) -> Result<Self, Failure> {
         let outcome = CacheOutcome::Hit { ttl_s: cached.freshness.ttl_s(context.now()) };
         let cache_status = edge_cache_status(outcome, Some(cached.tier.into()));
         let freshness = (!context.directives.no_store).then_some(cached.freshness);
-        let body = to_json(&served(context, cached));
-        Self { body, etag: key.etag(), freshness, cache_status }
+        let body = served_json(context, cached)?;
+        Ok(Self { body, etag: key.etag(), freshness, cache_status })
     }
 
     fn from_origin(
@@ -187,14 +202,27 @@ impl Answer {
     }
 }
 
-/// The cached response with this request's own metrics.
-pub(crate) fn served(context: &RequestContext, cached: CachedAnswer) -> CaptionResponse {
+/// The cached response's JSON with this request's own metrics.
+fn served_json(context: &RequestContext, cached: &CachedAnswer) -> Result<Vec<u8>, Problem> {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one request are far below 2^52")]
     let processing_time_ms = context.elapsed_ms() as f64;
-    cached.response.served_from(cached.tier, processing_time_ms)
+    cached.json(processing_time_ms).map_err(|error| unservable(context, &error))
 }
 
-fn store_behind(
+/// The same as a part of a larger answer.
+pub(crate) fn served(context: &RequestContext, cached: &CachedAnswer) -> Result<CaptionResponse, Problem> {
+    let json = served_json(context, cached)?;
+    serde_json::from_slice(&json).map_err(|error| {
+        unservable(context, &format!("not of the contract at line {}, column {}", error.line(), error.column()))
+    })
+}
+
+fn unservable(context: &RequestContext, cause: &str) -> Problem {
+    context.warn("entry_not_servable", cause);
+    Problem::new(ProblemCode::InternalError, "the cached answer could not be served")
+}
+
+pub(crate) fn store_behind(
     context: &Rc<RequestContext>,
     key: CacheKey,
     freshness: FreshnessRecord,

@@ -8,7 +8,6 @@ use super::deployment::{
     Deployment, FRESH_S, STALE_IF_ERROR_S, STALE_WHILE_REVALIDATE_S, generate, json, problem, request, whole, with,
 };
 use super::fixtures::{answer, caption_response, origin_down, sound_origin};
-use crate::bindings::in_memory::StoreHealth;
 use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, JSON, Method, Response};
 
 const SUNSET: &str = r#"{"content_description": "Sunset over the ocean", "style": "inspirational"}"#;
@@ -29,7 +28,7 @@ fn warmed() -> Deployment {
 }
 
 #[test]
-fn a_miss_is_generated_and_the_next_caller_is_answered_from_workers_kv() {
+fn a_miss_is_generated_and_the_next_caller_is_answered_from_the_isolate() {
     let deployment = Deployment::new();
     let miss = deployment.send_and_finish(generate(SUNSET));
     assert_eq!(miss.status, 200);
@@ -41,8 +40,8 @@ fn a_miss_is_generated_and_the_next_caller_is_answered_from_workers_kv() {
     let hit = deployment.send_and_finish(generate(SUNSET));
     assert_eq!(json(&hit)["caption"], "About Sunset over the ocean");
     assert!(is_hit(&hit));
-    assert_eq!(json(&hit)["performance_metrics"]["cache_tier"], "workers_kv");
-    assert_eq!(cache_status(&hit), "lede-edge; hit; ttl=90; detail=workers_kv");
+    assert_eq!(json(&hit)["performance_metrics"]["cache_tier"], "isolate");
+    assert_eq!(cache_status(&hit), "lede-edge; hit; ttl=90; detail=isolate");
     assert_eq!(deployment.origin_requests(), 1);
 }
 
@@ -52,15 +51,6 @@ fn the_origin_s_bytes_reach_the_caller_unchanged() {
     let sent = body.clone();
     let deployment = Deployment::with_origin(move |_| Ok(answer(200, JSON, &sent)));
     assert_eq!(whole(&deployment.send(generate(SUNSET))), body.as_bytes());
-}
-
-#[test]
-fn an_entry_lives_in_workers_kv_for_as_long_as_it_is_of_use() {
-    let deployment = warmed();
-    let entries = deployment.captions.entries.borrow();
-    let (name, (_, expiration_ttl_s)) = entries.first_key_value().unwrap();
-    assert!(name.starts_with("response:"), "{name}");
-    assert_eq!(*expiration_ttl_s, FRESH_S + STALE_IF_ERROR_S);
 }
 
 #[test]
@@ -108,13 +98,13 @@ fn a_stale_entry_is_served_and_revalidated_behind_the_answer() {
     deployment.clock.advance_s(FRESH_S);
     let stale = deployment.send(generate(SUNSET));
     assert!(is_hit(&stale));
-    assert_eq!(cache_status(&stale), "lede-edge; hit; ttl=-1; detail=workers_kv");
+    assert_eq!(cache_status(&stale), "lede-edge; hit; ttl=-1; detail=isolate");
     assert_eq!(deployment.origin_requests(), 1, "the caller does not wait for the origin");
 
     assert_eq!(deployment.background.finish(), 1);
     assert_eq!(deployment.origin_requests(), 2);
     let fresh = deployment.send(generate(SUNSET));
-    assert_eq!(cache_status(&fresh), format!("lede-edge; hit; ttl={FRESH_S}; detail=workers_kv"));
+    assert_eq!(cache_status(&fresh), format!("lede-edge; hit; ttl={FRESH_S}; detail=isolate"));
 }
 
 #[test]
@@ -123,7 +113,7 @@ fn a_failed_revalidation_leaves_the_entry_as_it_was() {
     deployment.clock.advance_s(FRESH_S);
     deployment.set_origin(origin_down);
     assert_eq!(deployment.send_and_finish(generate(SUNSET)).status, 200);
-    assert_eq!(cache_status(&deployment.send(generate(SUNSET))), "lede-edge; hit; ttl=-1; detail=workers_kv");
+    assert_eq!(cache_status(&deployment.send(generate(SUNSET))), "lede-edge; hit; ttl=-1; detail=isolate");
 }
 
 #[test]
@@ -133,7 +123,7 @@ fn an_entry_too_old_to_revalidate_is_served_only_when_the_origin_fails() {
     deployment.set_origin(origin_down);
     let stale = deployment.send_and_finish(generate(SUNSET));
     assert_eq!(stale.status, 200);
-    assert_eq!(cache_status(&stale), "lede-edge; hit; ttl=-51; detail=workers_kv");
+    assert_eq!(cache_status(&stale), "lede-edge; hit; ttl=-51; detail=isolate");
     assert!(deployment.log.has("served_stale_if_error"));
 
     deployment.set_origin(sound_origin);
@@ -146,36 +136,12 @@ fn an_entry_too_old_to_revalidate_is_served_only_when_the_origin_fails() {
 }
 
 #[test]
-fn a_broken_or_hanging_workers_kv_is_a_miss_and_a_log_line() {
-    for health in [StoreHealth::Failing, StoreHealth::Hanging] {
-        let deployment = warmed();
-        deployment.captions.health.set(health);
-        let response = deployment.send_and_finish(generate(SUNSET));
-        assert_eq!(response.status, 200, "{health:?}");
-        assert!(!is_hit(&response));
-        assert!(deployment.log.has("workers_kv_read_failed"));
-        assert!(deployment.log.has("workers_kv_write_failed"));
-    }
-}
-
-#[test]
-fn an_unreadable_entry_is_a_miss_and_is_replaced() {
-    let deployment = warmed();
-    for (value, _) in deployment.captions.entries.borrow_mut().values_mut() {
-        *value = b"{\"version\":1".to_vec();
-    }
-    assert!(!is_hit(&deployment.send_and_finish(generate(SUNSET))));
-    assert!(deployment.log.has("workers_kv_entry_unreadable"));
-    assert!(is_hit(&deployment.send(generate(SUNSET))));
-}
-
-#[test]
 fn no_store_is_answered_from_the_cache_but_never_kept() {
     let deployment = Deployment::new();
     let no_store = || with(generate(SUNSET), CACHE_CONTROL, "no-store");
     let response = deployment.send_and_finish(no_store());
     assert!(cache_status(&response).ends_with("lede-edge; fwd=uri-miss; detail=no_store_requested"));
-    assert!(deployment.captions.entries.borrow().is_empty());
+    assert!(deployment.keeps_nothing());
     assert_eq!(deployment.origin.requests.borrow()[0].headers.get(CACHE_CONTROL), Some("no-store"));
 
     deployment.send_and_finish(generate(SUNSET));
@@ -185,10 +151,11 @@ fn no_store_is_answered_from_the_cache_but_never_kept() {
 #[test]
 fn no_cache_goes_to_the_origin_and_its_answer_is_kept() {
     let deployment = warmed();
-    let reads_before = deployment.captions.reads.get();
+    let reads = || (deployment.captions.reads.get(), deployment.colo.reads.get());
+    let reads_before = reads();
     let response = deployment.send_and_finish(with(generate(SUNSET), CACHE_CONTROL, "no-cache"));
     assert!(cache_status(&response).ends_with("lede-edge; fwd=request; stored"));
-    assert_eq!(deployment.captions.reads.get(), reads_before);
+    assert_eq!(reads(), reads_before);
     assert_eq!(deployment.origin_requests(), 2);
 }
 
@@ -221,7 +188,8 @@ fn an_incomplete_answer_or_one_of_another_model_is_not_kept() {
     let deployment = Deployment::with_origin(move |_| Ok(answer(200, JSON, &other_model)));
     let response = deployment.send_and_finish(generate(SUNSET));
     assert_eq!(cache_status(&response), "lede-edge; fwd=uri-miss; detail=other_model");
-    assert!(deployment.captions.entries.borrow().is_empty());
+    assert!(deployment.keeps_nothing());
+    assert!(!is_hit(&deployment.send(generate(SUNSET))));
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! One edge with its twins, and requests to it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use futures_util::FutureExt;
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::api_key::ApiKeyHash;
 use lede_shared::problem::Problem;
@@ -11,11 +10,12 @@ use serde_json::Value;
 
 use super::fixtures::{self, MODEL, SIGNING_KEY};
 use crate::bindings::in_memory::{
-    BackgroundInMemory, ChunksInMemory, ClockInMemory, EntropyInMemory, FetchInMemory, FloodLimiterInMemory,
-    LogInMemory, QuotaObjectsInMemory, WorkersKvInMemory,
+    BackgroundInMemory, ChunksInMemory, ClockInMemory, ColoCacheInMemory, EntropyInMemory, FetchInMemory,
+    FloodLimiterInMemory, LogInMemory, QuotaObjectsInMemory, WorkersKvInMemory, settled,
 };
 use crate::bindings::{Bindings, FetchError, IncomingResponse, OutgoingRequest};
 use crate::config::{Config, ConfigError};
+use crate::context::{RequestContext, Trace};
 use crate::http::{AUTHORIZATION, Body, CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON, Method, Request, Response};
 use crate::isolate::Isolate;
 use crate::router;
@@ -31,9 +31,11 @@ pub(super) struct Deployment {
     pub(super) config: Result<Rc<Config>, ConfigError>,
     pub(super) isolate: Rc<Isolate>,
     pub(super) captions: Rc<WorkersKvInMemory>,
+    pub(super) keys: Rc<WorkersKvInMemory>,
     pub(super) quota_objects: Rc<QuotaObjectsInMemory>,
     pub(super) flood_of_keys: Rc<FloodLimiterInMemory>,
     pub(super) flood_of_strangers: Rc<FloodLimiterInMemory>,
+    pub(super) colo: Rc<ColoCacheInMemory>,
     pub(super) origin: Rc<FetchInMemory>,
     pub(super) clock: Rc<ClockInMemory>,
     pub(super) entropy: Rc<EntropyInMemory>,
@@ -51,20 +53,31 @@ impl Deployment {
         answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
     ) -> Self {
         let answering = RefCell::new(Box::new(answering) as Box<_>);
-        let clock = Rc::new(ClockInMemory(Cell::new(NOW_MS)));
+        let clock = Rc::new(ClockInMemory::at(NOW_MS));
         Self {
             config: Config::read(binding).map(Rc::new),
             isolate: Rc::default(),
             captions: Rc::default(),
+            keys: Rc::default(),
             quota_objects: Rc::new(QuotaObjectsInMemory::new(&clock)),
             flood_of_keys: Rc::default(),
             flood_of_strangers: Rc::default(),
-            origin: Rc::new(FetchInMemory { answering, requests: RefCell::default() }),
+            colo: Rc::default(),
+            origin: Rc::new(FetchInMemory { answering, requests: RefCell::default(), silent: RefCell::default() }),
             clock,
             entropy: Rc::default(),
             background: Rc::default(),
             log: Rc::default(),
         }
+    }
+
+    /// With the given `ORIGINS`.
+    pub(super) fn with_origins(
+        origins: &'static str,
+        answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
+    ) -> Self {
+        let text = |name| if name == "ORIGINS" { Some(origins.to_owned()) } else { binding(name) };
+        Self { config: Config::read(text).map(Rc::new), ..Self::with_origin(answering) }
     }
 
     pub(super) fn set_origin(
@@ -74,21 +87,62 @@ impl Deployment {
         *self.origin.answering.borrow_mut() = Box::new(answering);
     }
 
-    /// The answer, with the work behind it left undone.
-    pub(super) fn send(&self, request: Request) -> Response {
-        let bindings = Bindings {
-            isolate: self.isolate.clone(),
+    /// Another isolate of the same deployment in the same data centre: it shares every store and remembers nothing.
+    pub(super) fn another_isolate(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            isolate: Rc::default(),
             captions: self.captions.clone(),
+            keys: self.keys.clone(),
             quota_objects: self.quota_objects.clone(),
             flood_of_keys: self.flood_of_keys.clone(),
             flood_of_strangers: self.flood_of_strangers.clone(),
+            colo: self.colo.clone(),
+            origin: self.origin.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            background: self.background.clone(),
+            log: self.log.clone(),
+        }
+    }
+
+    /// An isolate in another data centre.
+    pub(super) fn elsewhere(&self) -> Self {
+        Self { colo: Rc::default(), ..self.another_isolate() }
+    }
+
+    /// Neither the data centre nor Workers KV holds anything.
+    pub(super) fn keeps_nothing(&self) -> bool {
+        self.colo.entries.borrow().is_empty() && self.captions.entries.borrow().is_empty()
+    }
+
+    pub(super) fn bindings(&self) -> Bindings {
+        Bindings {
+            isolate: self.isolate.clone(),
+            captions: self.captions.clone(),
+            keys: self.keys.clone(),
+            quota_objects: self.quota_objects.clone(),
+            flood_of_keys: self.flood_of_keys.clone(),
+            flood_of_strangers: self.flood_of_strangers.clone(),
+            colo: self.colo.clone(),
             fetch: self.origin.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             background: self.background.clone(),
             log: self.log.clone(),
-        };
-        router::answer(self.config.clone(), bindings, request).now_or_never().expect("twins do not wait")
+        }
+    }
+
+    /// What a request without headers would be answered in.
+    pub(super) fn context(&self) -> Rc<RequestContext> {
+        let (bindings, headers) = (self.bindings(), Headers::default());
+        let trace = Trace::of(&headers, &bindings);
+        RequestContext::new(self.config.clone().expect("a sound configuration"), bindings, trace, &headers)
+    }
+
+    /// The answer, with the work behind it left undone.
+    pub(super) fn send(&self, request: Request) -> Response {
+        settled(router::answer(self.config.clone(), self.bindings(), request)).expect("twins do not wait")
     }
 
     /// The answer, with the work behind it done.
@@ -96,6 +150,11 @@ impl Deployment {
         let response = self.send(request);
         self.background.finish();
         response
+    }
+
+    /// How many requests went to the addresses that begin with `url`.
+    pub(super) fn requests_to(&self, url: &str) -> usize {
+        self.origin.requests.borrow().iter().filter(|request| request.url.starts_with(url)).count()
     }
 
     pub(super) fn origin_requests(&self) -> usize {
@@ -106,7 +165,7 @@ impl Deployment {
 /// The vars and secrets of the test deployment.
 pub(super) fn binding(name: &'static str) -> Option<String> {
     match name {
-        "ORIGIN_URL" => Some("https://origin.example".to_owned()),
+        "ORIGINS" => Some("https://origin.example".to_owned()),
         "MODEL" => Some(MODEL.to_owned()),
         "API_KEY_HASHES" => Some(format!("acme={}", ApiKeyHash::of(API_KEY))),
         "EDGE_SIGNING_KEY" => Some(SIGNING_KEY.to_owned()),

@@ -1,11 +1,11 @@
 //! Answers to test with, and the origins that give them.
 
 use lede_shared::api::{
-    BATCH_PATH, BatchItem, BatchRequest, BatchResponse, CaptionRequest, CaptionResponse, Counts, GENERATE_PATH,
+    BATCH_PATH, BatchItem, BatchRequest, CaptionRequest, CaptionResponse, Counts, GENERATE_PATH,
     PerformanceMetrics, Usage, ValidRequest, Variant,
 };
 use lede_shared::clock::UnixMillis;
-use lede_shared::headers::{CACHE_STATUS, X_DEADLINE_MS};
+use lede_shared::headers::{CACHE_STATUS, NDJSON, X_DEADLINE_MS};
 use lede_shared::policy::{POLICY, utf16_len};
 use lede_shared::problem::{Problem, ProblemCode};
 use lede_shared::signature::{SignatureHeaders, SignedRequest, SigningKey};
@@ -13,7 +13,7 @@ use lede_shared::signature::{SignatureHeaders, SignedRequest, SigningKey};
 use super::deployment::NOW_MS;
 use crate::bindings::in_memory::ChunksInMemory;
 use crate::bindings::{BindingError, FetchError, IncomingResponse, OutgoingRequest};
-use crate::http::{CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON};
+use crate::http::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, Headers, JSON, path_and_query};
 
 pub(crate) const MODEL: &str = "lede-nano-1";
 pub(crate) const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
@@ -50,28 +50,34 @@ pub(crate) fn caption_response(caption: &str) -> CaptionResponse {
 
 /// An origin that checks what a real one checks, then writes a caption that repeats the description.
 pub(super) fn sound_origin(request: &OutgoingRequest) -> Result<IncomingResponse, FetchError> {
+    if request.url.contains("/internal/keys/") {
+        return Ok(problem_answer(&Problem::new(ProblemCode::NotFound, "no key has this hash")));
+    }
     let Some(body) = &request.body else {
         return Ok(answer(200, JSON, "{}"));
     };
     check_signature(request, body);
-    let path = request.url.strip_prefix("https://origin.example").expect("the origin's address");
-    let body = match path {
+    let (path, _) = path_and_query(&request.url);
+    let (media_type, body) = match path {
         GENERATE_PATH => {
             let wanted =
                 CaptionRequest::from_json(body).and_then(|request| request.validate()).expect("canonical");
-            serde_json::json!(caption_for(&wanted)).to_string()
+            (JSON, serde_json::json!(caption_for(&wanted)).to_string())
         }
-        BATCH_PATH => batch_answer(body),
+        BATCH_PATH => {
+            assert_eq!(request.headers.get(ACCEPT), Some(NDJSON));
+            (NDJSON, batch_lines(body).concat())
+        }
         other => panic!("the origin has no route {other}"),
     };
-    let mut response = answer(200, JSON, &body);
+    let mut response = answer(200, media_type, &body);
     response.headers.push(CACHE_STATUS, "lede-origin; fwd=uri-miss; stored");
     Ok(response)
 }
 
 fn check_signature(request: &OutgoingRequest, body: &[u8]) {
     let signed = SignatureHeaders::read(|name| request.headers.get(name)).expect("five headers");
-    let path_and_query = request.url.strip_prefix("https://origin.example").expect("the origin's address");
+    let (path_and_query, _) = path_and_query(&request.url);
     let key = SigningKey::parse(SIGNING_KEY).expect("a key");
     let signed_request = SignedRequest { method: "POST", path_and_query, body };
     signed.verify(&[key], &signed_request, signed.timestamp_ms).expect("a sound signature");
@@ -80,20 +86,21 @@ fn check_signature(request: &OutgoingRequest, body: &[u8]) {
     assert!(request.headers.get(X_DEADLINE_MS).is_some());
 }
 
-fn caption_for(request: &ValidRequest) -> CaptionResponse {
+pub(super) fn caption_for(request: &ValidRequest) -> CaptionResponse {
     caption_response(&format!("About {}", request.content_description()))
 }
 
-/// Items whose description holds “unlucky” end with a problem of their own.
-fn batch_answer(body: &[u8]) -> String {
+/// The lines of the answer, the last request's first: an origin writes them as they are ready. Items whose description
+/// holds “unlucky” end with a problem of their own.
+pub(super) fn batch_lines(body: &[u8]) -> Vec<String> {
     let batch = BatchRequest::from_json(body).expect("a sound batch");
-    let results = batch.items.into_iter().enumerate().map(|(index, item)| {
+    let items = batch.items.into_iter().enumerate().map(|(index, item)| {
         let request = item.expect("only valid requests are forwarded");
         let unlucky = request.content_description().contains("unlucky");
         let failed = || Problem::new(ProblemCode::GenerationFailed, "nothing postable came out");
         BatchItem::new(index, if unlucky { Err(failed()) } else { Ok(caption_for(&request)) })
     });
-    serde_json::json!(BatchResponse { results: results.collect() }).to_string()
+    items.rev().map(|item| format!("{}\n", serde_json::json!(item))).collect()
 }
 
 /// An answer as it comes over the wire.

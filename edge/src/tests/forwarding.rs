@@ -173,7 +173,7 @@ fn an_origin_hit_is_passed_on_as_it_is_and_its_age_counts() {
     let first = deployment.send_and_finish(generate(SUNSET));
     assert_eq!(json(&first)["performance_metrics"]["cache_tier"], "hot");
     let second = deployment.send(generate(SUNSET));
-    assert_eq!(second.headers.get(CACHE_STATUS), Some("lede-edge; hit; ttl=70; detail=workers_kv"));
+    assert_eq!(second.headers.get(CACHE_STATUS), Some("lede-edge; hit; ttl=70; detail=isolate"));
 }
 
 #[test]

@@ -72,8 +72,8 @@ fn server_timing_names_only_what_was_waited_for() {
     let deployment = Deployment::new();
     let timing = |request| deployment.send_and_finish(request).headers.get(SERVER_TIMING).map(str::to_owned);
     let sunset = || generate(r#"{"content_description": "Sunset"}"#);
-    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, workers_kv;dur=0, origin;dur=0"));
-    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, workers_kv;dur=0"));
+    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, cache;dur=0, origin;dur=0"));
+    assert_eq!(timing(sunset()).as_deref(), Some("edge;dur=0, cache;dur=0"));
     assert_eq!(timing(generate("{}")).as_deref(), Some("edge;dur=0"));
 }
 
@@ -90,7 +90,7 @@ fn a_caller_s_request_id_is_kept_unless_it_is_hostile() {
 
 #[test]
 fn a_deployment_without_a_secret_says_which_one() {
-    for missing in ["API_KEY_HASHES", "EDGE_SIGNING_KEY", "ORIGIN_URL", "MODEL"] {
+    for missing in ["EDGE_SIGNING_KEY", "ORIGINS", "MODEL"] {
         let mut deployment = Deployment::new();
         let config = Config::read(|name| binding(name).filter(|_| name != missing));
         assert_eq!(config.as_ref().unwrap_err(), &ConfigError::Missing(missing));
@@ -100,5 +100,29 @@ fn a_deployment_without_a_secret_says_which_one() {
         assert_eq!(problem.code, ProblemCode::InternalError);
         assert!(problem.detail.contains(missing), "{}", problem.detail);
         assert!(deployment.log.has("not_configured"));
+    }
+}
+
+#[test]
+fn a_page_of_another_site_may_ask_and_read_every_answer_problems_too() {
+    let deployment = Deployment::new();
+    let preflight = deployment.send(request(Method::Options, GENERATE_PATH));
+    assert_eq!(preflight.status, 204);
+    assert!(preflight.headers.get("access-control-allow-headers").unwrap().contains("authorization"));
+    assert!(preflight.headers.get("access-control-allow-methods").unwrap().contains("POST"));
+    let answers = [
+        preflight,
+        deployment.send(generate(r#"{"content_description": "Sunset"}"#)),
+        deployment.send(generate("{}")),
+        deployment.send(without_key(GENERATE_PATH)),
+        deployment.send(request(Method::Get, "/nowhere")),
+    ];
+    for answer in answers {
+        assert_eq!(answer.headers.get("access-control-allow-origin"), Some("*"), "{}", answer.status);
+        assert!(answer.headers.get("access-control-allow-credentials").is_none());
+        let exposed = answer.headers.get("access-control-expose-headers").unwrap();
+        for name in ["cache-status", "server-timing", "ratelimit", "retry-after", "etag", "x-request-id"] {
+            assert!(exposed.contains(name), "{name}");
+        }
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn format(date: &Date, format: &str) -> String {
 }
 
 /// `2026-11-21`
-pub(super) fn iso(at: UnixMillis) -> String {
+pub(crate) fn iso(at: UnixMillis) -> String {
     format(&Date::of(at), "%Y-%m-%d")
 }
 

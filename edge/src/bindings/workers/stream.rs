@@ -7,6 +7,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::super::{BindingError, ByteSource};
+use super::fetch::CancelOnDrop;
 use super::thrown;
 
 const OPERATION: &str = "reading a body";
@@ -14,7 +15,7 @@ const OPERATION: &str = "reading a body";
 /// What has a body: a request or an answer.
 pub(super) enum Carrier {
     Request(web_sys::Request),
-    Response(web_sys::Response),
+    Response { response: web_sys::Response, _cancel: CancelOnDrop },
 }
 
 /// A body that has not been read, or only in part.
@@ -29,7 +30,7 @@ impl PlatformBody {
     pub(super) fn of(carrier: Carrier) -> Option<Box<dyn ByteSource>> {
         let stream = match &carrier {
             Carrier::Request(request) => request.body(),
-            Carrier::Response(response) => response.body(),
+            Carrier::Response { response, .. } => response.body(),
         };
         stream.map(|stream| Box::new(Self { carrier, stream, reader: None }) as Box<dyn ByteSource>)
     }
@@ -37,7 +38,7 @@ impl PlatformBody {
     async fn read_whole(&self) -> Result<Vec<u8>, JsValue> {
         let promise = match &self.carrier {
             Carrier::Request(request) => request.array_buffer()?,
-            Carrier::Response(response) => response.array_buffer()?,
+            Carrier::Response { response, .. } => response.array_buffer()?,
         };
         let buffer = JsFuture::from(promise).await?;
         Ok(js_sys::Uint8Array::new(&buffer).to_vec())
