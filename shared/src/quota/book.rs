@@ -61,7 +61,7 @@ impl Lease {
 /// A refusal that still holds.
 #[derive(Clone, Copy, Debug)]
 struct Remembered {
-    /// It holds for requests that cost as much or more.
+    /// It holds for requests that lack as many or more.
     cells_needed: u64,
     limit: Limit,
     /// When the cells may be had, as the caller is told.
@@ -180,7 +180,8 @@ impl LeaseBook {
     /// What the ledger said last about a request like this, as long as it holds for this plan.
     fn refusal_now(&self, now: UnixMillis, cells: u64, limits: &Limits) -> Option<LeaseRefusal> {
         let View { at, left, .. } = self.view.filter(|view| view.limits == *limits)?;
-        let remembered = self.refusal.filter(|kept| kept.kept_until > now && cells >= kept.cells_needed);
+        let missing = cells - self.unspent(now);
+        let remembered = self.refusal.filter(|kept| kept.kept_until > now && missing >= kept.cells_needed);
         if let Some(kept) = remembered {
             return Some(LeaseRefusal {
                 limit: kept.limit,
@@ -190,7 +191,6 @@ impl LeaseBook {
         if self.turn <= now {
             return None;
         }
-        let missing = cells - self.unspent(now);
         if missing > left.daily {
             return Some(LeaseRefusal { limit: Limit::Daily, wait_ms: Some(now.day_ends_in_ms()) });
         }
@@ -214,13 +214,13 @@ impl LeaseBook {
     }
 
     /// What to ask, and what to report by the way. Leases that are about to end are given back: from here on they are
-    /// not spent any more, whatever becomes of the question.
-    pub fn question(&mut self, now: UnixMillis, cells_needed: u64, limits: Limits) -> LeaseQuestion {
+    /// not spent any more, whatever becomes of the question. `cells` is what the request at hand costs, 0 without one.
+    pub fn question(&mut self, now: UnixMillis, cells: u64, limits: Limits) -> LeaseQuestion {
         let reports = self.leases.iter_mut().map(|lease| lease.report(now)).collect();
         self.leases.retain(|lease| lease.cells_unspent + lease.cells_reserved > 0);
         LeaseQuestion {
             limits,
-            cells_needed,
+            cells_needed: cells.saturating_sub(self.unspent(now)),
             cells_wanted: self.cells_wanted(now),
             cells_worthwhile: self.cells_per_request().saturating_mul(REQUESTS_PER_QUESTION),
             reports,
