@@ -10,6 +10,7 @@ mod bindings;
 mod body;
 mod config;
 mod context;
+mod cors;
 mod error;
 mod flood;
 mod http;
@@ -34,6 +35,8 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let bindings = workers::connect(&env, context);
     let config = workers::config(&env);
     let request = workers::read_request(request);
+    #[cfg(feature = "panicking-route")]
+    panic_when_asked(&request.path);
     let response = router::answer(config, bindings, request).await;
     workers::write_response(response)
 }
@@ -52,4 +55,12 @@ fn start() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         worker::console_error!(r#"{{"severity":"error","event":"panic","cause":"{place}"}}"#);
     }));
+}
+
+#[cfg(feature = "panicking-route")]
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_when_asked(path: &str) {
+    if path == "/panic" {
+        panic!("as asked");
+    }
 }

@@ -5,6 +5,7 @@ mod course;
 mod failure;
 mod pool;
 mod probe;
+mod streaming;
 
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::cache_key::CacheKey;
@@ -23,6 +24,7 @@ use crate::response_cache;
 pub(crate) use failure::{OriginFailure, unreadable};
 pub(crate) use pool::OriginPool;
 pub(crate) use probe::ask_ready;
+pub(crate) use streaming::{OriginStream, Told, ask_streaming};
 
 /// Eight variants of the longest post text with room around them.
 const GENERATE_ANSWER_BYTES_MAX: usize = 256 * 1_024;
@@ -81,16 +83,16 @@ impl OriginRequest {
         }
     }
 
+    /// The same question for an answer of another media type.
+    fn accepting(self, media_type: &'static str) -> Self {
+        Self { media_type, ..self }
+    }
+
     /// A `GET` of one of the routes that are for the edge alone.
     fn internal(path_and_query: String, answer_bytes_max: usize) -> Self {
         let turns = Turns::Of(path_and_query.clone().into_bytes());
         let body = Vec::new();
         Self { method: "GET", path_and_query, body, media_type: JSON, answer_bytes_max, turns, deadline: None }
-    }
-
-    /// The same question for an answer of another media type.
-    pub(crate) fn accepting(self, media_type: &'static str) -> Self {
-        Self { media_type, ..self }
     }
 
     fn deadline(&self, context: &RequestContext) -> UnixMillis {
@@ -150,12 +152,16 @@ pub(crate) async fn send(
 /// The body of an answer from [`send`] broke off or came to a stop. May another origin be asked for the rest? Then a
 /// retry has been taken out of the budget, unless everybody leaves that origin.
 pub(crate) fn leave_broken_off(context: &RequestContext, origin: usize, cause: &str) -> bool {
-    context.warn("origin_answer_broken_off", cause);
+    report_broken_off(context, origin, cause);
     let (pool, now) = (&context.bindings.isolate.pool, context.now());
-    if pool.report_broken_off(origin, now) {
+    pool.is_passed_over(origin, now) || pool.take_retry()
+}
+
+fn report_broken_off(context: &RequestContext, origin: usize, cause: &str) {
+    context.warn("origin_answer_broken_off", cause);
+    if context.bindings.isolate.pool.report_broken_off(origin, context.now()) {
         context.warn("origin_breaker_opened", "after an answer that broke off");
     }
-    pool.is_passed_over(origin, now) || pool.take_retry()
 }
 
 /// Sends `request` for the caller of `claims`, signed, and reads an answer of the contract.

@@ -5,3 +5,4 @@ pub(crate) mod captions;
 pub(crate) mod health;
 pub(crate) mod info;
 pub(crate) mod purge;
+pub(crate) mod stream;

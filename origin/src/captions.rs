@@ -8,16 +8,19 @@ mod generation;
 mod instructions;
 mod plan;
 mod popular;
+mod progress;
 mod prompt;
 mod proposal;
 mod remote_writer;
 mod rules;
+mod streaming;
 mod writers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lede_shared::api::stream::StreamStart;
 use lede_shared::api::{CacheTier, PerformanceMetrics, ValidRequest, json_with_metrics};
 use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
@@ -26,8 +29,11 @@ use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::signature::Claims;
 
+use self::progress::Progress;
+pub use self::streaming::AnswerStream;
+use self::writers::Assignment;
 pub use self::writers::{CaptionSources, LocalModel};
-use crate::cache::single_flight::SingleFlight;
+use crate::cache::single_flight::{SingleFlight, Waiting};
 use crate::cache::{Entry, HotTier};
 use crate::clock;
 
@@ -148,7 +154,7 @@ struct Inner {
     sources: CaptionSources,
     hot: HotTier,
     popularity: popular::Popularity,
-    flights: SingleFlight<CacheKey, Outcome>,
+    flights: SingleFlight<CacheKey, Progress, Outcome>,
     settings: CaptionSettings,
 }
 
@@ -196,23 +202,10 @@ impl Captions {
         key: CacheKey,
         asking: Asking,
     ) -> Result<Answer, CaptionError> {
-        let kept = self.0.hot.get(&key);
-        let now = clock::now();
-        let why = match &kept {
-            None => ForwardReason::UriMiss,
-            Some(entry) => match entry.freshness.at(now) {
-                Freshness::Fresh { .. } if asking.cache_control.accepts_age_ms(entry.freshness.age_ms(now)) => {
-                    return hit(key, entry, asking.started_at);
-                }
-                Freshness::Fresh { .. } => ForwardReason::Request,
-                Freshness::Stale { .. } | Freshness::Expired => ForwardReason::Stale,
-            },
+        let (why, stale) = match self.look_up(&key, asking.cache_control)? {
+            Kept::Fresh(entry) => return hit(key, &entry, asking.started_at),
+            Kept::Nothing { why, stale } => (why, stale),
         };
-        if asking.cache_control.only_if_cached {
-            return Err(CaptionError::NotCached);
-        }
-        let stale =
-            kept.filter(|entry| matches!(entry.freshness.at(now), Freshness::Stale { if_error: true, .. }));
         match (self.generate(request, key, asking).await, stale) {
             (Ok((generated, collapsed)), _) => miss(key, &generated, (why, collapsed), asking.started_at),
             (Err(error), Some(entry)) if error.lets_stale_stand_in() => {
@@ -221,6 +214,28 @@ impl Captions {
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// What the hot tier has for a caller with these directives.
+    fn look_up(&self, key: &CacheKey, cache_control: RequestCacheControl) -> Result<Kept, CaptionError> {
+        let kept = self.0.hot.get(key);
+        let now = clock::now();
+        let why = match &kept {
+            None => ForwardReason::UriMiss,
+            Some(entry) => match entry.freshness.at(now) {
+                Freshness::Fresh { .. } if cache_control.accepts_age_ms(entry.freshness.age_ms(now)) => {
+                    return Ok(Kept::Fresh(entry.clone()));
+                }
+                Freshness::Fresh { .. } => ForwardReason::Request,
+                Freshness::Stale { .. } | Freshness::Expired => ForwardReason::Stale,
+            },
+        };
+        if cache_control.only_if_cached {
+            return Err(CaptionError::NotCached);
+        }
+        let stale =
+            kept.filter(|entry| matches!(entry.freshness.at(now), Freshness::Stale { if_error: true, .. }));
+        Ok(Kept::Nothing { why, stale })
     }
 
     /// One token through the engine, to see that it works. Where a provider writes while there is no engine, nothing is
@@ -241,17 +256,10 @@ impl Captions {
         key: CacheKey,
         asking: Asking,
     ) -> Result<(Generated, bool), CaptionError> {
-        if asking.cache_control.no_store {
-            // Nobody can find this answer later, so nobody should wait for it now.
-            return self.0.lead(request, key, asking).await.map(|generated| (generated, false));
-        }
         for _ in 0..LEADERS_MAX {
-            let (leader, request) = (Arc::clone(&self.0), request.clone());
-            let waiting = self.0.flights.join(&key, || async move { leader.lead(&request, key, asking).await });
-            let waiting =
-                waiting.map_err(|_| CaptionError::Overloaded { retry_after_s: RETRY_AFTER_FLIGHTS_S })?;
+            let mut waiting = self.join(request, key, asking)?;
             let collapsed = waiting.collapsed;
-            let outcome = tokio::time::timeout_at(asking.deadline.into(), waiting.outcome()).await;
+            let outcome = tokio::time::timeout_at(asking.deadline.into(), waiting.landed()).await;
             match outcome.map_err(|_| CaptionError::DeadlineExceeded)? {
                 // The leader was in more of a hurry than we are, or was lost: another leads.
                 Some(Err(CaptionError::DeadlineExceeded)) if collapsed => {}
@@ -259,18 +267,57 @@ impl Captions {
                 Some(outcome) => return outcome.map(|generated| (generated, collapsed)),
             }
         }
-        Err(CaptionError::Internal("every leader was lost".to_owned()))
+        Err(every_leader_was_lost())
     }
+
+    /// Joins those who wait for the same, or leads.
+    fn join(
+        &self,
+        request: &ValidRequest,
+        key: CacheKey,
+        asking: Asking,
+    ) -> Result<Waiting<Progress, Outcome>, CaptionError> {
+        let (leader, request) = (Arc::clone(&self.0), request.clone());
+        let lead = |progress| async move { leader.lead(&request, key, (asking, &progress)).await };
+        if asking.cache_control.no_store {
+            // Nobody can find this answer later, so nobody should wait for it now.
+            return Ok(self.0.flights.alone(&key, lead));
+        }
+        let joined = self.0.flights.join(&key, lead);
+        joined.map_err(|_| CaptionError::Overloaded { retry_after_s: RETRY_AFTER_FLIGHTS_S })
+    }
+}
+
+/// What a look-up found.
+enum Kept {
+    /// To be answered with.
+    Fresh(Entry),
+    /// Nothing that may be served, unless nothing better can be had.
+    Nothing { why: ForwardReason, stale: Option<Entry> },
+}
+
+fn every_leader_was_lost() -> CaptionError {
+    CaptionError::Internal("every leader was lost".to_owned())
 }
 
 impl Inner {
     /// Generates one answer and keeps it when it may be kept.
-    async fn lead(&self, request: &ValidRequest, key: CacheKey, asking: Asking) -> Outcome {
-        let (generation, author) = self.sources.writers().write(request, &key, asking.deadline).await?;
+    async fn lead(
+        &self,
+        request: &ValidRequest,
+        key: CacheKey,
+        (asking, progress): (Asking, &Progress),
+    ) -> Outcome {
+        let assignment = Assignment { request, key: &key, deadline: asking.deadline, progress };
+        let (generation, author) = self.sources.writers().write(assignment).await?;
         let (queue_time, device_time) =
             (generation.cost.waited.unwrap_or_default(), generation.cost.device_time());
         let processing_time_ms = elapsed_ms(asking.started_at);
         let response = compose::compose(request, &key, author, generation, processing_time_ms);
+        // A provider says nothing until it has written all.
+        let (id, model) = (response.id.clone(), response.model.clone());
+        progress.begin(StreamStart { id, model, variants: request.variants() });
+        progress.finish(&response.variants);
         let entry = Entry {
             body: response.json_without_metrics().map_err(CaptionError::Internal)?.into(),
             freshness: self.freshness_from_now(),

@@ -3,6 +3,7 @@
 //! It knows prompts, constraints and deadlines; it knows nothing of HTTP, caches or styles.
 
 pub mod constraint;
+pub mod draft;
 mod engine_loop;
 pub mod sampler;
 pub mod scheduler;

@@ -177,6 +177,7 @@ fn request(model: &Model, text: &str, seed: u8) -> SequenceRequest {
         stream_seed: [seed; 32],
         completion_tokens_max: 160,
         deadline: Instant::now() + Duration::from_secs(60),
+        listener: None,
     }
 }
 

@@ -9,6 +9,7 @@ mod popular;
 mod request;
 mod response;
 mod splice;
+pub mod stream;
 pub mod text;
 mod vocabulary;
 

@@ -31,6 +31,13 @@ pub const NDJSON: &str = "application/x-ndjson";
 /// Media type of a problem document (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Media type of an answer that is told as it is written, as it is announced.
+pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+/// The same without parameters, as it is asked for.
+pub const EVENT_STREAM_ESSENCE: &str = "text/event-stream";
+/// Keeps proxies of the nginx family from collecting a stream before they pass it on.
+pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
+
 /// Is this a `traceparent` that may be passed on? Version 00: `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero.
 #[must_use]
 pub fn traceparent_is_valid(value: &str) -> bool {

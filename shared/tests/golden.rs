@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use lede_shared::api::{BatchRequest, BatchResponse, CaptionRequest, CaptionResponse, ValidRequest};
+use lede_shared::api::stream::{STREAM_EVENT_BYTES_MAX, SseReader, StreamEvent};
+use lede_shared::api::{BatchItem, BatchRequest, BatchResponse, CaptionRequest, CaptionResponse, ValidRequest};
 use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::{CacheKey, CacheNamespace, canonical_form};
 use lede_shared::clock::UnixMillis;
@@ -109,4 +110,23 @@ fn answers_survive_reading_and_writing_unchanged() {
     let items = BatchRequest::from_json(batch["request"].to_string().as_bytes()).unwrap().items;
     assert_eq!(items.len(), batch["response"]["results"].as_array().unwrap().len());
     assert!(items[0].is_ok() && items[1].is_err());
+    for result in batch["response"]["results"].as_array().unwrap() {
+        survives_the_wire::<BatchItem>("batch.json", result);
+        let line = serde_json::to_string(&serde_json::from_value::<BatchItem>(result.clone()).unwrap()).unwrap();
+        assert!(!line.contains('\n'), "as NDJSON each result is one line");
+    }
+}
+
+#[test]
+fn a_stream_is_read_and_written_byte_by_byte_as_in_the_golden_one() {
+    let golden = std::fs::read_to_string(path("stream.txt")).unwrap();
+    let events = SseReader::new(STREAM_EVENT_BYTES_MAX).push(golden.as_bytes()).unwrap();
+    let events: Vec<StreamEvent> = events.iter().map(|event| StreamEvent::read(event).unwrap().unwrap()).collect();
+    let written: String = events.iter().map(StreamEvent::to_sse).collect();
+    if std::env::var_os("LEDE_BLESS").is_some() {
+        std::fs::write(path("stream.txt"), &written).unwrap();
+    }
+    assert_eq!(written, golden, "stream.txt differs from the code");
+    let kinds: Vec<_> = golden.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(kinds, ["start", "draft", "draft_reset", "draft", "draft", "variant", "done", "error"]);
 }

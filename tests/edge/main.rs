@@ -4,5 +4,9 @@
 mod bad_input;
 mod cache;
 mod captions;
+mod keys;
+mod limits;
 mod origin_down;
+mod pool;
 mod stampede;
+mod stream;

@@ -1,6 +1,7 @@
 // Runs the built Worker in workerd for one test, with the bindings that wrangler.toml declares.
 //
-// Reads its settings as one JSON line from standard input: {configPath, modulesRoot, vars, kept, faults}; prints
+// Reads its settings as one JSON line from standard input: {configPath, modulesRoot, vars, kept, faults}, and {script} for
+// another Worker with the same bindings, {direct} for a socket without miniflare's own Worker before it. Prints
 // {"url": …} when the Worker answers, and stops when standard input closes, so it never outlives the test that started it.
 // `kept` has folders for what outlives this workerd: {workersKv, colo}. `faults` names what is to fail (edge_faults.mjs).
 import { readFileSync } from "node:fs";
@@ -17,7 +18,7 @@ const { Miniflare } = require("miniflare");
 const { unstable_getMiniflareWorkerOptions } = require("wrangler");
 
 const { workerOptions, main } = unstable_getMiniflareWorkerOptions(settings.configPath);
-const scriptPath = resolve(dirname(settings.configPath), main);
+const scriptPath = settings.script ?? resolve(dirname(settings.configPath), main);
 const read = (path) => readFileSync(path);
 // The Worker as it was built, behind a module that spoils what the platform gives before the Worker starts.
 const faulty = settings.faults.length > 0 && [
@@ -54,8 +55,10 @@ const miniflare = new Miniflare({
 	// `/cdn-cgi/handler/scheduled` runs the cron event.
 	unsafeTriggerHandlers: true,
 	bindings: { ...workerOptions.bindings, ...settings.vars },
+	...(settings.direct ? { unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] } : {}),
 });
-const url = await miniflare.ready;
+const ready = await miniflare.ready;
+const url = settings.direct ? await miniflare.unsafeGetDirectURL() : ready;
 process.stdout.write(JSON.stringify({ url: url.origin }) + "\n");
 
 const stop = async () => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::process::Process;
+use crate::process::{Process, cpu_centiseconds};
 use crate::{SIGNING_KEY, api_key_hashes, client, path_from_environment, repository_root};
 
 const READY_WAIT: Duration = Duration::from_secs(60);
@@ -56,6 +56,20 @@ impl Edge {
     /// When it does not answer in time.
     #[must_use]
     pub fn start_in(origin_url: &str, vars: &Value, surroundings: &Surroundings<'_>) -> Self {
+        Self::start_worker(origin_url, vars, surroundings, &json!({}))
+    }
+
+    /// Starts the Worker, or the one of `script`, with a socket of its own, so that workerd's CPU seconds are the Worker's.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[must_use]
+    pub fn start_for_measuring(origin_url: &str, vars: &Value, script: Option<&Path>) -> Self {
+        let how = json!({ "direct": true, "script": script });
+        Self::start_worker(origin_url, vars, &Surroundings::default(), &how)
+    }
+
+    fn start_worker(origin_url: &str, vars: &Value, surroundings: &Surroundings<'_>, how: &Value) -> Self {
         let mut all = json!({
             "ORIGINS": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
         });
@@ -63,10 +77,13 @@ impl Edge {
             all[name] = value.clone();
         }
         let root = repository_root();
-        let settings = json!({
+        let mut settings = json!({
             "configPath": root.join("wrangler.toml"), "modulesRoot": path_from_environment("LEDE_EDGE_DIR"), "vars": all,
             "kept": { "workersKv": surroundings.workers_kv, "colo": surroundings.colo }, "faults": surroundings.faults,
         });
+        for (name, value) in how.as_object().into_iter().flatten() {
+            settings[name] = value.clone();
+        }
         let mut command = Command::new("node");
         command
             .arg(root.join("tests/support/edge.mjs"))
@@ -97,6 +114,15 @@ impl Edge {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// CPU time that workerd has used so far, all its threads together, in hundredths of a second.
+    ///
+    /// # Panics
+    /// When workerd is not there.
+    #[must_use]
+    pub fn cpu_centiseconds(&self) -> u64 {
+        self.process.children_named("workerd").iter().filter_map(|pid| cpu_centiseconds(*pid)).sum()
     }
 
     /// Is it still there?

@@ -13,6 +13,7 @@ use lede_shared::headers::CACHE_STATUS;
 use lede_shared::plan::Scope;
 use lede_shared::problem::{Problem, ProblemCode};
 
+use super::stream;
 use crate::auth::{Principal, authenticate, require};
 use crate::body::receive_json;
 use crate::context::RequestContext;
@@ -27,8 +28,12 @@ use crate::router::edge_cache_status;
 pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
     require(&principal, Scope::Captions)?;
+    let streams = stream::is_wanted(&request);
     let body = receive_json(context.bindings.clock.as_ref(), request, GENERATE_BODY_BYTES_MAX).await?;
     let wanted = Wanted::new(context, &principal, CaptionRequest::from_json(&body)?.validate()?).await;
+    if streams {
+        return stream::answer(context, &principal, wanted).await;
+    }
     let answer = generate(context, &principal, wanted).await?;
     Ok(answer.into_response("no-store".to_owned()))
 }
@@ -39,11 +44,14 @@ pub(crate) async fn from_query(context: &Rc<RequestContext>, request: &Request) 
     require(&principal, Scope::Captions)?;
     let request_wanted = CaptionRequest::from_query(&request.query)?.validate()?;
     let wanted = Wanted::new(context, &principal, request_wanted).await;
+    if stream::is_wanted(request) {
+        return stream::answer(context, &principal, wanted).await;
+    }
     let key = wanted.key;
     let answer = generate(context, &principal, wanted).await?;
     let etag_is_known = request.headers.get(IF_NONE_MATCH).is_some_and(|sent| key.is_named_by(sent));
     let cache_control = cache_control(answer.freshness.as_ref(), context.now());
-    let response = answer.into_response(cache_control).with(VARY, "authorization");
+    let response = answer.into_response(cache_control).with(VARY, "authorization, accept");
     Ok(if etag_is_known { response.not_modified() } else { response })
 }
 
@@ -113,7 +121,7 @@ async fn ask(
 }
 
 /// The caller has an answer already; a failure here is in the log, and the next caller tries again.
-fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) {
+pub(super) fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) {
     let (context, principal) = (Rc::clone(context), principal.clone());
     Rc::clone(&context).behind(async move {
         if response_cache::renewed_elsewhere(&context, &wanted.key).await {
@@ -128,7 +136,7 @@ fn revalidate_behind(context: &Rc<RequestContext>, principal: &Principal, wanted
     });
 }
 
-fn not_cached(why: ForwardReason) -> Failure {
+pub(super) fn not_cached(why: ForwardReason) -> Failure {
     let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
     Failure::from(Problem::new(
         ProblemCode::NotCached,
@@ -137,7 +145,7 @@ fn not_cached(why: ForwardReason) -> Failure {
     .with_cache_status(edge_cache_status(outcome, Some("only_if_cached")))
 }
 
-fn forwarded_failure(why: ForwardReason, failure: OriginFailure) -> Failure {
+pub(super) fn forwarded_failure(why: ForwardReason, failure: OriginFailure) -> Failure {
     let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
     let cache_status = after_origin(failure.cache_status, edge_cache_status(outcome, None));
     Failure::from(failure.problem).with_cache_status(cache_status)

@@ -2,7 +2,8 @@
 //!
 //! The work runs in a task of its own, so a leader whose client leaves loses nothing for the followers. The work is
 //! cancelled when the last who waits has left. If it is lost (it panicked), everybody who waits is told, and
-//! whoever joins next leads again.
+//! whoever joins next leads again. What becomes known while it goes on is shared too: a handle `P` that the work writes
+//! to and all who wait may read.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,19 +14,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 type Outcome<V> = watch::Sender<Option<V>>;
-type Flights<K, V> = HashMap<K, Arc<Outcome<V>>>;
+type Flights<K, P, V> = HashMap<K, (P, Arc<Outcome<V>>)>;
 
 /// Work in flight, by key.
 #[derive(Debug)]
-pub struct SingleFlight<K, V> {
-    flights: Arc<Mutex<Flights<K, V>>>,
+pub struct SingleFlight<K, P, V> {
+    flights: Arc<Mutex<Flights<K, P, V>>>,
     flights_max: usize,
 }
 
 /// A place among those who wait for one piece of work. Dropping it is leaving.
 #[derive(Debug)]
-pub struct Waiting<V> {
+pub struct Waiting<P, V> {
     outcome: watch::Receiver<Option<V>>,
+    /// What the work shares while it goes on.
+    pub progress: P,
     /// Was the work already under way?
     pub collapsed: bool,
 }
@@ -35,9 +38,10 @@ pub struct Waiting<V> {
 #[error("too much work is in flight")]
 pub struct TooManyFlights;
 
-impl<K, V> SingleFlight<K, V>
+impl<K, P, V> SingleFlight<K, P, V>
 where
     K: Clone + Eq + Hash + Send + 'static,
+    P: Clone + Default + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
     /// At most `flights_max` different pieces of work at once.
@@ -50,24 +54,39 @@ where
     ///
     /// # Errors
     /// When the work would be one too many.
-    pub fn join<W>(&self, key: &K, work: impl FnOnce() -> W) -> Result<Waiting<V>, TooManyFlights>
+    pub fn join<W>(&self, key: &K, work: impl FnOnce(P) -> W) -> Result<Waiting<P, V>, TooManyFlights>
     where
         W: Future<Output = V> + Send + 'static,
     {
         let mut flights = lock(&self.flights);
-        if let Some(flight) = flights.get(key) {
-            return Ok(Waiting { outcome: flight.subscribe(), collapsed: true });
+        if let Some((progress, flight)) = flights.get(key) {
+            return Ok(Waiting { outcome: flight.subscribe(), progress: progress.clone(), collapsed: true });
         }
         if flights.len() >= self.flights_max {
             return Err(TooManyFlights);
         }
         let (sender, outcome) = watch::channel(None);
         let sender = Arc::new(sender);
-        flights.insert(key.clone(), Arc::clone(&sender));
+        let progress = P::default();
+        flights.insert(key.clone(), (progress.clone(), Arc::clone(&sender)));
         drop(flights);
         let leader = Leader { flights: Arc::clone(&self.flights), key: key.clone(), outcome: sender };
-        tokio::spawn(lead(leader, work()));
-        Ok(Waiting { outcome, collapsed: false })
+        tokio::spawn(lead(leader, work(progress.clone())));
+        Ok(Waiting { outcome, progress, collapsed: false })
+    }
+
+    /// Starts `work` for one who waits alone: nobody can join it. Not one of those that are counted.
+    #[must_use]
+    pub fn alone<W>(&self, key: &K, work: impl FnOnce(P) -> W) -> Waiting<P, V>
+    where
+        W: Future<Output = V> + Send + 'static,
+    {
+        let (sender, outcome) = watch::channel(None);
+        let progress = P::default();
+        let flights: Arc<Mutex<Flights<K, P, V>>> = Arc::default();
+        let leader = Leader { flights, key: key.clone(), outcome: Arc::new(sender) };
+        tokio::spawn(lead(leader, work(progress.clone())));
+        Waiting { outcome, progress, collapsed: false }
     }
 
     /// Pieces of work in flight.
@@ -77,22 +96,22 @@ where
     }
 }
 
-impl<V: Clone> Waiting<V> {
-    /// Waits for the outcome. `None` when the work was lost.
-    pub async fn outcome(mut self) -> Option<V> {
+impl<P, V: Clone> Waiting<P, V> {
+    /// Waits for the outcome. `None` when the work was lost. Giving up the wait loses nothing.
+    pub async fn landed(&mut self) -> Option<V> {
         let outcome = self.outcome.wait_for(Option::is_some).await.ok()?;
         outcome.clone()
     }
 }
 
 /// The duty to end a flight. However it ends, the key is free again and nobody waits for ever.
-struct Leader<K: Eq + Hash, V> {
-    flights: Arc<Mutex<Flights<K, V>>>,
+struct Leader<K: Eq + Hash, P, V> {
+    flights: Arc<Mutex<Flights<K, P, V>>>,
     key: K,
     outcome: Arc<Outcome<V>>,
 }
 
-async fn lead<K: Eq + Hash, V>(leader: Leader<K, V>, work: impl Future<Output = V>) {
+async fn lead<K: Eq + Hash, P, V>(leader: Leader<K, P, V>, work: impl Future<Output = V>) {
     let mut work = pin!(work);
     loop {
         tokio::select! {
@@ -111,11 +130,11 @@ async fn lead<K: Eq + Hash, V>(leader: Leader<K, V>, work: impl Future<Output = 
     }
 }
 
-impl<K: Eq + Hash, V> Leader<K, V> {
+impl<K: Eq + Hash, P, V> Leader<K, P, V> {
     fn land(&self) {
         let mut flights = lock(&self.flights);
         // A later flight under the same key is not ours to end.
-        if flights.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.outcome)) {
+        if flights.get(&self.key).is_some_and(|(_, flight)| Arc::ptr_eq(flight, &self.outcome)) {
             flights.remove(&self.key);
         }
     }
@@ -131,13 +150,13 @@ impl<K: Eq + Hash, V> Leader<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V> Drop for Leader<K, V> {
+impl<K: Eq + Hash, P, V> Drop for Leader<K, P, V> {
     fn drop(&mut self) {
         self.land();
     }
 }
 
-fn lock<K, V>(flights: &Mutex<Flights<K, V>>) -> MutexGuard<'_, Flights<K, V>> {
+fn lock<K, P, V>(flights: &Mutex<Flights<K, P, V>>) -> MutexGuard<'_, Flights<K, P, V>> {
     flights.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -159,10 +178,10 @@ mod tests {
         let flights = SingleFlight::new(10);
         let count = Arc::new(AtomicUsize::new(0));
         let waiting: Vec<_> =
-            (0..100).map(|_| flights.join(&"key", || slowly(Arc::clone(&count), 7)).unwrap()).collect();
+            (0..100).map(|_| flights.join(&"key", |()| slowly(Arc::clone(&count), 7)).unwrap()).collect();
         assert_eq!(waiting.iter().filter(|waiting| waiting.collapsed).count(), 99);
-        for waiting in waiting {
-            assert_eq!(waiting.outcome().await, Some(7));
+        for mut waiting in waiting {
+            assert_eq!(waiting.landed().await, Some(7));
         }
         assert_eq!((count.load(Ordering::SeqCst), flights.in_flight()), (1, 0));
     }
@@ -171,10 +190,10 @@ mod tests {
     async fn a_leader_whose_client_leaves_still_serves_its_followers() {
         let flights = SingleFlight::new(10);
         let count = Arc::new(AtomicUsize::new(0));
-        let first = flights.join(&"key", || slowly(Arc::clone(&count), 7)).unwrap();
-        let second = flights.join(&"key", || slowly(Arc::clone(&count), 8)).unwrap();
+        let first = flights.join(&"key", |()| slowly(Arc::clone(&count), 7)).unwrap();
+        let mut second = flights.join(&"key", |()| slowly(Arc::clone(&count), 8)).unwrap();
         drop(first);
-        assert_eq!(second.outcome().await, Some(7));
+        assert_eq!(second.landed().await, Some(7));
     }
 
     #[tokio::test]
@@ -186,9 +205,40 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(30)).await;
             work_done.fetch_add(1, Ordering::SeqCst);
         };
-        drop(flights.join(&"key", || work).unwrap());
+        drop(flights.join(&"key", |()| work).unwrap());
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!((done.load(Ordering::SeqCst), flights.in_flight()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn one_who_waits_alone_is_joined_by_nobody_and_leaves_no_work_behind() {
+        let flights = SingleFlight::new(1);
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut alone = flights.alone(&"key", |()| slowly(Arc::clone(&count), 7));
+        let mut other = flights.join(&"key", |()| slowly(Arc::clone(&count), 8)).unwrap();
+        assert_eq!((alone.landed().await, other.landed().await, other.collapsed), (Some(7), Some(8), false));
+        let left = Arc::new(AtomicUsize::new(0));
+        let work_left = Arc::clone(&left);
+        drop(flights.alone(&"key", |()| async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            work_left.fetch_add(1, Ordering::SeqCst);
+            9
+        }));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(left.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn what_becomes_known_is_shared_with_all_who_wait() {
+        let flights: SingleFlight<_, Arc<AtomicUsize>, u32> = SingleFlight::new(1);
+        let work = |progress: Arc<AtomicUsize>| async move {
+            progress.store(5, Ordering::SeqCst);
+            std::future::pending().await
+        };
+        let _first = flights.join(&1, work).unwrap();
+        let late = flights.join(&1, |_| std::future::pending()).unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(late.progress.load(Ordering::SeqCst), 5);
     }
 
     #[tokio::test]
@@ -198,20 +248,20 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
             panic!("the leader is lost");
         };
-        let first = flights.join(&"key", || lost).unwrap();
-        let second = flights.join(&"key", || async { 1 }).unwrap();
+        let mut first = flights.join(&"key", |()| lost).unwrap();
+        let mut second = flights.join(&"key", |()| async { 1 }).unwrap();
         assert!(second.collapsed);
-        assert_eq!((first.outcome().await, second.outcome().await), (None, None));
-        let next = flights.join(&"key", || async { 2 }).unwrap();
+        assert_eq!((first.landed().await, second.landed().await), (None, None));
+        let mut next = flights.join(&"key", |()| async { 2 }).unwrap();
         assert!(!next.collapsed);
-        assert_eq!(next.outcome().await, Some(2));
+        assert_eq!(next.landed().await, Some(2));
     }
 
     #[tokio::test]
     async fn the_number_of_flights_is_bounded() {
         let flights = SingleFlight::new(1);
-        let _first = flights.join(&1, std::future::pending::<u32>).unwrap();
-        assert_eq!(flights.join(&2, std::future::pending).unwrap_err(), TooManyFlights);
-        assert!(flights.join(&1, std::future::pending).is_ok());
+        let _first = flights.join(&1, |()| std::future::pending::<u32>()).unwrap();
+        assert_eq!(flights.join(&2, |()| std::future::pending()).unwrap_err(), TooManyFlights);
+        assert!(flights.join(&1, |()| std::future::pending()).is_ok());
     }
 }

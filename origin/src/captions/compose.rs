@@ -25,10 +25,8 @@ pub(super) fn compose(
     let cost = generation.cost;
     let variants: Vec<Variant> = generation.variants.into_iter().map(variant).collect();
     let first = variants.first();
-    let mut id = key.to_string();
-    id.truncate(ID_HEX_DIGITS);
     CaptionResponse {
-        id: format!("cap_{id}"),
+        id: id_of(key),
         caption: first.map(|variant| variant.caption.clone()).unwrap_or_default(),
         hashtags: first.map(|variant| variant.hashtags.clone()).unwrap_or_default(),
         variants,
@@ -41,6 +39,13 @@ pub(super) fn compose(
         },
         performance_metrics: metrics(&cost, processing_time_ms),
     }
+}
+
+/// The id of the answer under `key`.
+pub(super) fn id_of(key: &CacheKey) -> String {
+    let mut id = key.to_string();
+    id.truncate(ID_HEX_DIGITS);
+    format!("cap_{id}")
 }
 
 fn variant(candidate: Candidate) -> Variant {

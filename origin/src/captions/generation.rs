@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lede_shared::api::ValidRequest;
-use lede_shared::cache_key::CacheKey;
+use lede_shared::api::stream::StreamStart;
 
-use super::CaptionError;
 use super::candidate::{self, Candidate, Judge};
 use super::plan::{Plan, ROUNDS_MAX};
 use super::prompt::{self, Prompt};
 use super::rules::Demands;
+use super::writers::Assignment;
+use super::{CaptionError, compose};
 use crate::admission::Admission;
 use crate::engine::constraint::{CaptionRules, Constraint, ConstraintError, PreparedConstraint};
+use crate::engine::draft::DraftListener;
 use crate::engine::sampler::{Sampling, StreamSeed};
 use crate::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
 use crate::engine::{EngineHandle, EngineStatus, PendingSequence, SubmitError};
@@ -58,14 +59,10 @@ struct Shared {
 }
 
 impl Generator<'_> {
-    /// Generates all variants of `request`.
-    pub(super) async fn generate(
-        &self,
-        request: &ValidRequest,
-        key: &CacheKey,
-        deadline: Instant,
-    ) -> Result<Generation, CaptionError> {
+    /// Generates all variants of the request.
+    pub(super) async fn generate(&self, assignment: Assignment<'_>) -> Result<Generation, CaptionError> {
         self.check_ready()?;
+        let Assignment { request, key, deadline, progress } = assignment;
         let plan = Plan::new(request, key, self.model);
         let variants = usize::from(request.variants());
         let _permit = self
@@ -80,6 +77,8 @@ impl Generator<'_> {
         let constraint = self.model.constraints().prepare(demands.rules.clone()).map_err(not_prepared)?;
         let shared = Shared { plan, prompt, constraint, deadline };
         let judge = Judge::new(&demands, request.content_description());
+        let (id, model) = (compose::id_of(key), self.model.id().to_owned());
+        progress.begin(StreamStart { id, model, variants: request.variants() });
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut chosen = Vec::new();
         let mut cost = Cost::default();
@@ -89,7 +88,14 @@ impl Generator<'_> {
                 break;
             }
             let began = Instant::now();
-            match self.write_round(&shared, candidates.len(), wanting * plan.candidates).await {
+            // Which candidate will be which variant is not known yet: the first of the round are taken for the variants
+            // that are wanting, since they begin first.
+            let listeners = (variants - wanting..variants).map(|variant| {
+                progress.reset(variant);
+                progress.drafting(variant)
+            });
+            let round = (candidates.len(), wanting * plan.candidates);
+            match self.write_round(&shared, round, listeners).await {
                 Ok(written) => {
                     written.iter().for_each(|finished| cost.add(&shared.prompt, finished));
                     candidates.extend(written.iter().map(|finished| judge.judge(finished)));
@@ -130,6 +136,7 @@ impl Generator<'_> {
             stream_seed: StreamSeed::default(),
             completion_tokens_max: 1,
             deadline,
+            listener: None,
         });
         let outcome = sequence.map_err(not_submitted)?.await.map_err(|_| engine_stopped())?;
         outcome.map(|_| ()).map_err(not_finished)
@@ -142,12 +149,12 @@ impl Generator<'_> {
         }
     }
 
-    /// `count` candidates, numbered from `first`, side by side on the device.
+    /// `count` candidates, numbered from `first`, side by side on the device. The first of them have listeners.
     async fn write_round(
         &self,
         shared: &Shared,
-        first: usize,
-        count: usize,
+        (first, count): (usize, usize),
+        mut listeners: impl Iterator<Item = DraftListener>,
     ) -> Result<Vec<FinishedSequence>, CaptionError> {
         let mut pending: Vec<PendingSequence> = Vec::with_capacity(count);
         for candidate in first..first + count {
@@ -158,6 +165,7 @@ impl Generator<'_> {
                 stream_seed: shared.plan.stream_seed(candidate),
                 completion_tokens_max: shared.prompt.completion_tokens_max,
                 deadline: shared.deadline,
+                listener: listeners.next(),
             });
             pending.push(sequence.map_err(not_submitted)?);
         }

@@ -8,6 +8,7 @@ use lede_shared::cache_key::CacheKey;
 
 use super::candidate::Candidate;
 use super::generation::{Generation, Generator};
+use super::progress::Progress;
 use super::rules::Demands;
 use super::{CaptionError, remote_writer};
 use crate::admission::Admission;
@@ -67,6 +68,16 @@ impl CaptionSources {
     }
 }
 
+/// What is to be written, and where to tell how it goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Assignment<'a> {
+    pub(super) request: &'a ValidRequest,
+    pub(super) key: &'a CacheKey,
+    /// When nobody waits any more.
+    pub(super) deadline: Instant,
+    pub(super) progress: &'a Progress,
+}
+
 /// Everybody who can write now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writers<'a> {
@@ -93,17 +104,13 @@ impl<'a> Writers<'a> {
         self.local.filter(|local| local.check_ready().is_ok())
     }
 
-    /// All variants of `request`, and who wrote them.
+    /// All variants of the request, and who wrote them.
     ///
     /// # Errors
     /// Those of the one that should have written, when nobody stands in for it.
-    pub(super) async fn write(
-        &self,
-        request: &ValidRequest,
-        key: &CacheKey,
-        deadline: Instant,
-    ) -> Result<(Generation, Author), CaptionError> {
-        let Some((role, remote)) = self.remote else { return self.locally(request, key, deadline, false).await };
+    pub(super) async fn write(&self, assignment: Assignment<'_>) -> Result<(Generation, Author), CaptionError> {
+        let Some((role, remote)) = self.remote else { return self.locally(assignment, false).await };
+        let Assignment { request, deadline, .. } = assignment;
         match role {
             RemoteRole::Primary => {
                 let has_stand_in = self.ready_local().is_some();
@@ -111,12 +118,12 @@ impl<'a> Writers<'a> {
                 match remotely(remote, request, until, false).await {
                     Err(error) if has_stand_in => {
                         tracing::warn!(%error, "the local model stands in for the provider");
-                        self.locally(request, key, deadline, true).await.map_err(|second| neither(error, &second))
+                        self.locally(assignment, true).await.map_err(|second| neither(error, &second))
                     }
                     outcome => outcome,
                 }
             }
-            RemoteRole::Fallback => match self.locally(request, key, deadline, false).await {
+            RemoteRole::Fallback => match self.locally(assignment, false).await {
                 Err(error) if lets_another_stand_in(&error) && remote.is_usable() => {
                     tracing::warn!(%error, "the provider stands in for the local model");
                     remotely(remote, request, deadline, true).await.map_err(|second| neither(error, &second))
@@ -128,13 +135,11 @@ impl<'a> Writers<'a> {
 
     async fn locally(
         &self,
-        request: &ValidRequest,
-        key: &CacheKey,
-        deadline: Instant,
+        assignment: Assignment<'_>,
         is_fallback: bool,
     ) -> Result<(Generation, Author), CaptionError> {
         let local = self.local.ok_or_else(super::generation::not_ready)?;
-        let generation = local.generate(request, key, deadline).await?;
+        let generation = local.generate(assignment).await?;
         let is_embedded = matches!(local.model.dialect(), Dialect::Markers(_));
         Ok((generation, Author { model: local.model.id().to_owned(), is_embedded, is_fallback }))
     }

@@ -54,6 +54,9 @@ impl EngineLoop<'_> {
         let now = Instant::now();
         let waiting = self.scheduler.take_waiting(|sequence| sequence.is_over(now));
         let running = self.scheduler.take_running(|sequence| sequence.is_over(now));
+        if !waiting.is_empty() || !running.is_empty() {
+            tracing::info!(waiting = waiting.len(), running = running.len(), "sequences dropped");
+        }
         for sequence in waiting {
             sequence.fail(SequenceError::DeadlineExceeded);
         }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::EngineCounters;
 use super::constraint::{Constraint, ConstraintError, WrittenCaption};
+use super::draft::{DraftListener, Telling};
 use super::sampler::{Sampler, Sampling, StreamSeed};
 
 /// What to write and within which limits.
@@ -25,6 +26,8 @@ pub struct SequenceRequest {
     pub completion_tokens_max: usize,
     /// When nobody waits any more.
     pub deadline: Instant,
+    /// Who wants to hear the caption while it is written.
+    pub listener: Option<DraftListener>,
 }
 
 /// A sequence that came to its end.
@@ -76,6 +79,8 @@ pub(super) struct Sequence {
     deadline: Instant,
     submitted_at: Instant,
     started_at: Instant,
+    /// Until the caption is complete.
+    telling: Option<Telling>,
     reply: Reply,
 }
 
@@ -92,6 +97,7 @@ impl Sequence {
             deadline: request.deadline,
             submitted_at,
             started_at: submitted_at,
+            telling: request.listener.map(Telling::to),
             reply,
         }
     }
@@ -125,6 +131,15 @@ impl Sequence {
                 Some(SequenceError::ConstraintFailed)
             }
         };
+        self.tell();
+    }
+
+    /// Tells who listens how far the caption has come.
+    fn tell(&mut self) {
+        if let Some(telling) = &mut self.telling {
+            telling.tell(&self.constraint.caption_so_far());
+            self.telling.take_if(|_| self.constraint.has_left_caption());
+        }
     }
 
     fn try_choose(&mut self, logits: &[f32], counters: &EngineCounters) -> Result<bool, ConstraintError> {

@@ -11,6 +11,7 @@ use lede_shared::freshness::FreshnessRecord;
 use lede_shared::headers::{CACHE_STATUS, SERVER_TIMING};
 use lede_shared::plan::Scope;
 
+use super::stream;
 use crate::app::AppState;
 use crate::captions::Answer;
 use crate::clock;
@@ -19,7 +20,7 @@ use crate::extract::{AuthorizedBody, Principal, asking};
 use crate::middleware::RequestContext;
 
 /// How this cache names itself in `Cache-Status`.
-const CACHE_NAME: &str = "lede-origin";
+pub(super) const CACHE_NAME: &str = "lede-origin";
 
 /// `POST`: the request is the body.
 pub async fn post(
@@ -33,6 +34,9 @@ pub async fn post(
     let key = app.captions.key_of(&request, &authorized.principal.claims);
     app.captions.count(&request, key, &authorized.principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
+    if stream::is_wanted(&headers) {
+        return stream::answer(&app, request, key, (asking, &context)).await;
+    }
     let answer = app.captions.answer(&request, key, asking).await?;
     Ok(respond(answer))
 }
@@ -49,15 +53,20 @@ pub async fn get(
     let request = CaptionRequest::from_query(query.as_deref().unwrap_or_default())?.validate()?;
     let key = app.captions.key_of(&request, &principal.claims);
     app.captions.count(&request, key, &principal.claims);
+    let asking = asking(&headers, &context, app.config.server.request_timeout());
+    if stream::is_wanted(&headers) {
+        return stream::answer(&app, request, key, (asking, &context)).await;
+    }
     let mut sent = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     if sent.any(|if_none_match| key.is_named_by(if_none_match)) {
         // Equal keys have equal answers, so what the caller holds is still right, whoever keeps it here.
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, key.etag())]).into_response());
     }
-    let asking = asking(&headers, &context, app.config.server.request_timeout());
     let answer = app.captions.answer(&request, key, asking).await?;
     let (freshness, was_kept) = (answer.freshness, answer.was_kept());
     let mut response = respond(answer);
+    // The same address has a stream for those who ask for one.
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     if was_kept {
         add_freshness(response.headers_mut(), &freshness);
     } else {
@@ -98,7 +107,7 @@ fn add_freshness(headers: &mut HeaderMap, freshness: &FreshnessRecord) {
 }
 
 /// Header values made here are ASCII; one that is not is left out rather than failing an answer.
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }

@@ -30,7 +30,7 @@ pub(crate) const SPECIALS: [&str; 6] =
 pub(crate) const CAPTION: u32 = 3;
 pub(crate) const TAG: u32 = 4;
 pub(crate) const END: u32 = 5;
-const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
+pub(crate) const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
 /// Markers, and one entry for each byte.
 const ENTRIES: usize = MARKERS + 256;
 /// Specials, styles, emoji levels and calls to action.

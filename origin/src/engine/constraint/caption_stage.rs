@@ -83,6 +83,11 @@ impl CaptionStage {
         notation.read(&self.text)
     }
 
+    /// The same of a text that may go on in the middle of a character.
+    pub(super) fn read_so_far(&self, notation: Notation) -> String {
+        notation.read_so_far(&self.text)
+    }
+
     /// Is it complete but for what has to stand in it?
     pub(super) fn is_held_back(&self) -> bool {
         self.complete_at == Some(self.text.len()) && self.lacks_something()

@@ -52,6 +52,39 @@ impl Notation {
         };
         text.trim().to_owned()
     }
+
+    /// The same for a text that has not ended: a character or an escape that is still incomplete is left out.
+    pub(super) fn read_so_far(self, written: &[u8]) -> String {
+        let whole = written.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        match self {
+            Self::Words => whole.trim().to_owned(),
+            Self::Json => self.read(whole.get(..whole_escapes(whole)).unwrap_or_default().as_bytes()),
+        }
+    }
+}
+
+/// Length of the part of a JSON string's inside in which every escape is complete.
+fn whole_escapes(written: &str) -> usize {
+    let mut whole = 0;
+    loop {
+        let rest = &written.as_bytes()[whole..];
+        let end = whole + escape_len(rest);
+        if rest.is_empty() || end > written.len() {
+            return whole;
+        }
+        whole = end;
+    }
+}
+
+/// Length of the byte or escape at the beginning, as it will be when it is complete. The first half of a surrogate pair
+/// is not complete without the second.
+const fn escape_len(bytes: &[u8]) -> usize {
+    match bytes {
+        [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', ..] => 12,
+        [b'\\', b'u', ..] => 6,
+        [b'\\', ..] => 2,
+        _ => 1,
+    }
 }
 
 /// One way to leave a stage: an entry, and those that have to follow it.
@@ -119,4 +152,30 @@ impl Frame {
 fn ways_to_write(vocabulary: &TokTrie, literal: &[u8]) -> Vec<Leave> {
     let beginnings = (1..=literal.len()).filter_map(|len| Some((len, vocabulary.token_id(&literal[..len])?)));
     beginnings.map(|(len, id)| Leave { id, rest: vocabulary.greedy_tokenize(&literal[len..]).into() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_has_not_ended_is_read_up_to_its_last_whole_character() {
+        let sunrise = " Rise é🌅 ".as_bytes();
+        let read = |end: usize| Notation::Words.read_so_far(&sunrise[..end]);
+        assert_eq!((read(6).as_str(), read(7).as_str(), read(8).as_str()), ("Rise", "Rise", "Rise é"));
+        assert_eq!((read(11).as_str(), read(sunrise.len()).as_str()), ("Rise é", "Rise é🌅"));
+    }
+
+    #[test]
+    fn an_escape_is_read_when_it_is_whole() {
+        let written = r#"a\n\"b\\c\u00e9\ud83c\udf05!"#;
+        let whole: String = serde_json::from_str(&format!("\"{written}\"")).unwrap();
+        let mut longest = 0;
+        for end in 0..=written.len() {
+            let read = Notation::Json.read_so_far(&written.as_bytes()[..end]);
+            assert!(whole.starts_with(&read) && read.len() >= longest, "{read:?} of {:?}", &written[..end]);
+            longest = read.len();
+        }
+        assert_eq!(longest, whole.len());
+    }
 }

@@ -69,6 +69,19 @@ impl Constraint {
         matches!(self.stage, Stage::Ended)
     }
 
+    /// The caption as far as it has been written, in whole characters and without blanks around it.
+    #[must_use]
+    pub fn caption_so_far(&self) -> String {
+        self.caption.read_so_far(self.prepared.frame().notation)
+    }
+
+    /// Is the caption complete, so that nothing of it changes any more?
+    #[must_use]
+    pub const fn has_left_caption(&self) -> bool {
+        matches!(self.stage, Stage::Fixed { next: Text::Hashtag | Text::End, .. })
+            || matches!(self.stage, Stage::Hashtag(_) | Stage::End | Stage::Ended)
+    }
+
     /// What may come next, as [`Self::work_out`] has found. Until the end there is always something.
     #[must_use]
     pub const fn permitted(&self) -> &SimpleVob {
