@@ -3,6 +3,7 @@
 mod bad_input;
 mod batch;
 mod caching;
+mod cost;
 mod deployment;
 mod environments;
 pub(crate) mod fixtures;
@@ -15,3 +16,4 @@ mod purging;
 mod service;
 mod streaming;
 mod tiers;
+mod warming;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a suite that cannot reach its own processes has failed")]
 
 mod bad_input;
+mod cache;
 mod captions;
 mod keys;
 mod limits;

@@ -9,9 +9,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::process::{Process, cpu_centiseconds};
-use crate::{SIGNING_KEY, api_key_hashes, path_from_environment, repository_root};
+use crate::{SIGNING_KEY, api_key_hashes, client, path_from_environment, repository_root};
 
 const READY_WAIT: Duration = Duration::from_secs(60);
+
+/// What is around a Worker besides its origin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// Where Workers KV lies, when it is to outlive this workerd.
+    pub workers_kv: Option<&'a Path>,
+    /// The same for the data centre's cache.
+    pub colo: Option<&'a Path>,
+    /// What fails: see `edge_faults.mjs`.
+    pub faults: &'a [&'a str],
+}
 
 /// A running edge.
 pub struct Edge {
@@ -36,7 +47,16 @@ impl Edge {
     /// When it does not answer in time.
     #[must_use]
     pub fn start_with(origin_url: &str, vars: &Value) -> Self {
-        Self::start_worker(origin_url, vars, &json!({}))
+        Self::start_in(origin_url, vars, &Surroundings::default())
+    }
+
+    /// The same with stores that outlive this workerd, or with faults of the platform.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[must_use]
+    pub fn start_in(origin_url: &str, vars: &Value, surroundings: &Surroundings<'_>) -> Self {
+        Self::start_worker(origin_url, vars, surroundings, &json!({}))
     }
 
     /// Starts the Worker, or the one of `script`, with a socket of its own, so that workerd's CPU seconds are the Worker's.
@@ -45,10 +65,11 @@ impl Edge {
     /// When it does not answer in time.
     #[must_use]
     pub fn start_for_measuring(origin_url: &str, vars: &Value, script: Option<&Path>) -> Self {
-        Self::start_worker(origin_url, vars, &json!({ "direct": true, "script": script }))
+        let how = json!({ "direct": true, "script": script });
+        Self::start_worker(origin_url, vars, &Surroundings::default(), &how)
     }
 
-    fn start_worker(origin_url: &str, vars: &Value, how: &Value) -> Self {
+    fn start_worker(origin_url: &str, vars: &Value, surroundings: &Surroundings<'_>, how: &Value) -> Self {
         let mut all = json!({
             "ORIGINS": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
         });
@@ -58,6 +79,7 @@ impl Edge {
         let root = repository_root();
         let mut settings = json!({
             "configPath": root.join("wrangler.toml"), "modulesRoot": path_from_environment("LEDE_EDGE_DIR"), "vars": all,
+            "kept": { "workersKv": surroundings.workers_kv, "colo": surroundings.colo }, "faults": surroundings.faults,
         });
         for (name, value) in how.as_object().into_iter().flatten() {
             settings[name] = value.clone();
@@ -77,6 +99,15 @@ impl Edge {
         stdin.write_all(line.as_bytes()).expect("the script reads its settings");
         let url = first_url(&mut process);
         Self { process, url }
+    }
+
+    /// Runs the cron event to its end.
+    ///
+    /// # Panics
+    /// When the Worker does not do it.
+    pub async fn run_cron(&self) {
+        let sent = client().get(format!("{}/cdn-cgi/handler/scheduled", self.url)).send().await;
+        assert!(sent.is_ok_and(|answer| answer.status().is_success()), "the cron event failed:\n{}", self.log());
     }
 
     /// What workerd and the script have written.
