@@ -10,6 +10,7 @@ mod bindings;
 mod body;
 mod config;
 mod context;
+mod cors;
 mod error;
 mod flood;
 mod http;
@@ -22,8 +23,9 @@ mod router;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod warm;
 
-use worker::{Context, Env, event};
+use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::bindings::workers;
 
@@ -33,8 +35,17 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let bindings = workers::connect(&env, context);
     let config = workers::config(&env);
     let request = workers::read_request(request);
+    #[cfg(feature = "panicking-route")]
+    panic_when_asked(&request.path);
     let response = router::answer(config, bindings, request).await;
     workers::write_response(response)
+}
+
+/// The cron trigger of `wrangler.toml`. What it does is done before it ends: nobody waits for it.
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
+    let bindings = workers::connect_cron(&env, context);
+    warm::warm(workers::config(&env), bindings).await;
 }
 
 /// A panic is a fault of ours and ends its request. Its place is logged; its message might quote a caller.
@@ -44,4 +55,12 @@ fn start() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         worker::console_error!(r#"{{"severity":"error","event":"panic","cause":"{place}"}}"#);
     }));
+}
+
+#[cfg(feature = "panicking-route")]
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_when_asked(path: &str) {
+    if path == "/panic" {
+        panic!("as asked");
+    }
 }

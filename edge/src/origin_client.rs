@@ -83,16 +83,16 @@ impl OriginRequest {
         }
     }
 
+    /// The same question for an answer of another media type.
+    fn accepting(self, media_type: &'static str) -> Self {
+        Self { media_type, ..self }
+    }
+
     /// A `GET` of one of the routes that are for the edge alone.
     fn internal(path_and_query: String, answer_bytes_max: usize) -> Self {
         let turns = Turns::Of(path_and_query.clone().into_bytes());
         let body = Vec::new();
         Self { method: "GET", path_and_query, body, media_type: JSON, answer_bytes_max, turns, deadline: None }
-    }
-
-    /// The same question for an answer of another media type.
-    pub(crate) fn accepting(self, media_type: &'static str) -> Self {
-        Self { media_type, ..self }
     }
 
     fn deadline(&self, context: &RequestContext) -> UnixMillis {

@@ -23,7 +23,7 @@ async fn hit(edge: &Edge, body: &Value) -> (HeaderMap, Value) {
 }
 
 #[tokio::test]
-async fn a_miss_comes_from_the_model_and_the_same_request_again_from_workers_kv() {
+async fn a_miss_comes_from_the_model_and_the_same_request_again_from_the_isolate() {
     let origin = Origin::start().await;
     let edge = Edge::start(&origin.url);
     let (headers, miss) = ok_json(post(&edge.url, GENERATE, &sunset())).await;
@@ -37,9 +37,9 @@ async fn a_miss_comes_from_the_model_and_the_same_request_again_from_workers_kv(
     );
 
     let (headers, again) = hit(&edge, &sunset()).await;
-    assert!(cache_status(&headers).contains("workers_kv"), "{}", cache_status(&headers));
+    assert!(cache_status(&headers).contains("detail=isolate"), "{}", cache_status(&headers));
     assert_eq!(again["performance_metrics"]["cache_hit"], true);
-    assert_eq!(again["performance_metrics"]["cache_tier"], "workers_kv");
+    assert_eq!(again["performance_metrics"]["cache_tier"], "isolate");
     assert_eq!(again["variants"], miss["variants"]);
     for name in ["x-request-id", "server-timing"] {
         assert!(headers.contains_key(name), "{name} is missing: {headers:?}");
@@ -107,7 +107,7 @@ async fn a_batch_takes_hits_from_the_edge_and_only_misses_from_the_origin() {
     let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [200, 200, 422]);
     assert_eq!(results[0]["response"]["performance_metrics"]["cache_hit"], false);
-    assert_eq!(results[1]["response"]["performance_metrics"]["cache_tier"], "workers_kv");
+    assert_eq!(results[1]["response"]["performance_metrics"]["cache_tier"], "isolate");
     assert_eq!(results[1]["response"]["variants"], single["variants"]);
     assert_eq!(results[2]["problem"]["errors"][0]["pointer"], "/requests/2/style");
 }

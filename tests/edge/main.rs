@@ -2,7 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a suite that cannot reach its own processes has failed")]
 
 mod bad_input;
+mod cache;
 mod captions;
+mod keys;
+mod limits;
 mod origin_down;
+mod pool;
 mod stampede;
 mod stream;

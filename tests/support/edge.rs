@@ -1,16 +1,28 @@
 //! The built Worker in the real workerd.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::process::Process;
-use crate::{SIGNING_KEY, api_key_hashes, path_from_environment, repository_root};
+use crate::process::{Process, cpu_centiseconds};
+use crate::{SIGNING_KEY, api_key_hashes, client, path_from_environment, repository_root};
 
 const READY_WAIT: Duration = Duration::from_secs(60);
+
+/// What is around a Worker besides its origin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// Where Workers KV lies, when it is to outlive this workerd.
+    pub workers_kv: Option<&'a Path>,
+    /// The same for the data centre's cache.
+    pub colo: Option<&'a Path>,
+    /// What fails: see `edge_faults.mjs`.
+    pub faults: &'a [&'a str],
+}
 
 /// A running edge.
 pub struct Edge {
@@ -35,6 +47,29 @@ impl Edge {
     /// When it does not answer in time.
     #[must_use]
     pub fn start_with(origin_url: &str, vars: &Value) -> Self {
+        Self::start_in(origin_url, vars, &Surroundings::default())
+    }
+
+    /// The same with stores that outlive this workerd, or with faults of the platform.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[must_use]
+    pub fn start_in(origin_url: &str, vars: &Value, surroundings: &Surroundings<'_>) -> Self {
+        Self::start_worker(origin_url, vars, surroundings, &json!({}))
+    }
+
+    /// Starts the Worker, or the one of `script`, with a socket of its own, so that workerd's CPU seconds are the Worker's.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[must_use]
+    pub fn start_for_measuring(origin_url: &str, vars: &Value, script: Option<&Path>) -> Self {
+        let how = json!({ "direct": true, "script": script });
+        Self::start_worker(origin_url, vars, &Surroundings::default(), &how)
+    }
+
+    fn start_worker(origin_url: &str, vars: &Value, surroundings: &Surroundings<'_>, how: &Value) -> Self {
         let mut all = json!({
             "ORIGINS": origin_url, "API_KEY_HASHES": api_key_hashes(), "EDGE_SIGNING_KEY": SIGNING_KEY,
         });
@@ -42,9 +77,13 @@ impl Edge {
             all[name] = value.clone();
         }
         let root = repository_root();
-        let settings = json!({
+        let mut settings = json!({
             "configPath": root.join("wrangler.toml"), "modulesRoot": path_from_environment("LEDE_EDGE_DIR"), "vars": all,
+            "kept": { "workersKv": surroundings.workers_kv, "colo": surroundings.colo }, "faults": surroundings.faults,
         });
+        for (name, value) in how.as_object().into_iter().flatten() {
+            settings[name] = value.clone();
+        }
         let mut command = Command::new("node");
         command
             .arg(root.join("tests/support/edge.mjs"))
@@ -62,10 +101,28 @@ impl Edge {
         Self { process, url }
     }
 
+    /// Runs the cron event to its end.
+    ///
+    /// # Panics
+    /// When the Worker does not do it.
+    pub async fn run_cron(&self) {
+        let sent = client().get(format!("{}/cdn-cgi/handler/scheduled", self.url)).send().await;
+        assert!(sent.is_ok_and(|answer| answer.status().is_success()), "the cron event failed:\n{}", self.log());
+    }
+
     /// What workerd and the script have written.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// CPU time that workerd has used so far, all its threads together, in hundredths of a second.
+    ///
+    /// # Panics
+    /// When workerd is not there.
+    #[must_use]
+    pub fn cpu_centiseconds(&self) -> u64 {
+        self.process.children_named("workerd").iter().filter_map(|pid| cpu_centiseconds(*pid)).sum()
     }
 
     /// Is it still there?

@@ -51,6 +51,18 @@ impl Process {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
+    /// Processes that it started itself and that still run, by their program's name.
+    pub(crate) fn children_named(&self, program: &str) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_child = |pid: &u32| {
+            stat_of(*pid).is_some_and(|(name, fields)| {
+                name == program && fields.get(1).is_some_and(|parent| *parent == self.child.id().to_string())
+            })
+        };
+        pids.filter(is_child).collect()
+    }
+
     /// Has it ended?
     pub(crate) fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
@@ -85,6 +97,22 @@ impl Process {
     fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid is small"))
     }
+}
+
+/// Name and the fields after it of `/proc/<pid>/stat` (`man 5 proc`: the first of them is the state).
+fn stat_of(pid: u32) -> Option<(String, Vec<String>)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (before, after) = stat.rsplit_once(')')?;
+    let name = before.split_once('(')?.1.to_owned();
+    Some((name, after.split_whitespace().map(str::to_owned).collect()))
+}
+
+/// CPU time of a process in user and kernel mode. The kernel counts it in hundredths of a second on every Linux.
+pub(crate) fn cpu_centiseconds(pid: u32) -> Option<u64> {
+    const USER_TIME: usize = 11;
+    let (_, fields) = stat_of(pid)?;
+    let times = fields.get(USER_TIME..=USER_TIME + 1)?;
+    times.iter().map(|time| time.parse::<u64>().ok()).sum()
 }
 
 impl Drop for Process {

@@ -32,6 +32,22 @@ pub(crate) enum Command {
     },
     /// Format, lint, licences, advisories and spelling
     Check,
+    /// Write the description of the API and its page into edge/assets
+    Docs,
+    /// Fuzz with libFuzzer whatever reads what somebody sent, target by target
+    Fuzz {
+        /// Only this target of tests/fuzz/targets.rs
+        #[arg(long)]
+        target: Option<String>,
+        /// How long each target runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Measure one side
+    Bench {
+        #[command(subcommand)]
+        target: BenchTarget,
+    },
     /// Measure the captions of a served model over descriptions that training never saw, into docs/EVAL.md
     Eval(EvalOptions),
 }
@@ -43,12 +59,25 @@ pub(crate) enum BuildTarget {
         /// Bundle again even when the compiled module is the one already bundled
         #[arg(long)]
         always: bool,
+        /// Check first that this environment of wrangler.toml can be deployed: staging or production
+        #[arg(long)]
+        environment: Option<String>,
     },
     /// The origin's binary
     Origin {
         /// With the release profile
         #[arg(long)]
         release: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchTarget {
+    /// Requests per CPU second of workerd, against the same work in plain JavaScript, into docs/BENCH.md
+    Edge {
+        /// Only show the table
+        #[arg(long)]
+        dry: bool,
     },
 }
 

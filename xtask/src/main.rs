@@ -2,11 +2,14 @@
 //!
 //! Every command first brings up what it needs (see [`setup`]), so each works from a fresh clone.
 
+mod bench;
 mod build;
 mod check;
 mod cli;
 mod command;
+mod docs;
 mod eval;
+mod fuzz;
 mod progress;
 mod setup;
 mod test;
@@ -18,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::build::{edge, origin};
-use crate::cli::{BuildTarget, Cli, Command};
+use crate::cli::{BenchTarget, BuildTarget, Cli, Command};
 use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
@@ -35,11 +38,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match cli.command {
         Command::Setup => setup::everything(&workspace),
-        Command::Build { target: BuildTarget::Edge { always } } => edge::build(&workspace, always).map(drop),
+        Command::Build { target: BuildTarget::Edge { always, environment } } => {
+            edge::build(&workspace, always, environment.as_deref()).map(drop)
+        }
         Command::Build { target: BuildTarget::Origin { release } } => origin::build(&workspace, release).map(drop),
         Command::Up(options) => up::up(&workspace, &options),
         Command::Test { nextest_args } => test::test(&workspace, &nextest_args),
         Command::Check => check::check(&workspace),
+        Command::Docs => docs::write(&workspace),
+        Command::Bench { target: BenchTarget::Edge { dry } } => bench::edge(&workspace, dry),
+        Command::Fuzz { target, seconds } => fuzz::fuzz(&workspace, target.as_deref(), seconds),
         Command::Eval(options) => eval::eval(&workspace, &options),
     }
 }

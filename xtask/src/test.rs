@@ -1,5 +1,7 @@
 //! Sets up and runs every test, and says at the end how long each phase took.
 
+mod deployments;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -29,13 +31,14 @@ pub(crate) fn test(workspace: &Workspace, nextest_args: &[String]) -> Result<()>
         phases.push(Phase { name, took: begun.elapsed(), failure });
         !failed
     };
-    let ready = run("set-up and edge", &mut || edge::build(workspace, false).map(drop))
+    let ready = run("set-up and edge", &mut || edge::build(workspace, false, None).map(drop))
         && run("compile", &mut || compile(workspace));
     if ready {
         run("nextest", &mut || nextest(workspace, nextest_args));
     }
     if ready && nextest_args.is_empty() {
         run("doc tests", &mut || doc_tests(workspace));
+        run("deployments", &mut || deployments::dry_runs(workspace));
         run("training", &mut || training(workspace));
     }
     report(&phases)
@@ -51,6 +54,7 @@ fn compile(workspace: &Workspace) -> Result<()> {
 
 fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
     let library = setup::onnx_runtime(workspace)?;
+    let web = setup::web(workspace)?;
     let mut nextest = Command::new(setup::nextest(workspace)?);
     nextest.args(["nextest", "run", "--locked", "--workspace"]).args(nextest_args).current_dir(&workspace.root);
     nextest
@@ -58,6 +62,9 @@ fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
         .env("LEDE_EDGE_BUILD", edge::folder(workspace))
         .env("LEDE_EDGE_DIR", workspace.edge())
         .env("LEDE_ORT_LIBRARY", library)
+        .env("LEDE_CHROMIUM", web.chromium)
+        .env("LEDE_SCREENSHOTS", workspace.target.join("screenshots"))
+        .env("LEDE_SCHEMATHESIS", web.schemathesis)
         .env("LEDE_MODEL_DIR", workspace.model());
     command::streamed(&mut nextest)
 }

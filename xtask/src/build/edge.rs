@@ -8,10 +8,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::build::configuration;
 use crate::build::stamp::Stamp;
 use crate::setup::EdgeTools;
 use crate::setup::wasm_target::WASM_TARGET;
@@ -22,6 +23,9 @@ use crate::{command, progress, setup};
 const PROFILE: &str = "edge";
 /// What the Worker consists of.
 const OUTPUTS: [&str; 2] = ["index.js", "index_bg.wasm"];
+/// What the Worker may weigh as it travels. The platform takes 3 MiB on its free plan; this is what a cold start should
+/// cost at most.
+const GZIP_BYTES_MAX: usize = 400 * 1_024;
 /// Features that rustc and wasm-bindgen use, named one by one so that binaryen uses none that workerd lacks. No
 /// `--debuginfo`: function names are a fifth of the module, and the reason for our own run instead of worker-build's.
 const WASM_OPT: [&str; 8] = [
@@ -36,7 +40,10 @@ const WASM_OPT: [&str; 8] = [
 ];
 
 /// Compiles and, when the module changed (or `always`), bundles; returns the folder of the finished Worker.
-pub(crate) fn build(workspace: &Workspace, always: bool) -> Result<PathBuf> {
+///
+/// `environment` is the one that the build is for: its configuration has to be complete.
+pub(crate) fn build(workspace: &Workspace, always: bool, environment: Option<&str>) -> Result<PathBuf> {
+    configuration::check(workspace, environment)?;
     let tools = setup::edge(workspace)?;
     // One at a time: wrangler may start a build while a person runs another.
     let _held = setup::exclusive(workspace, "edge-build")?;
@@ -67,7 +74,7 @@ fn bundle(workspace: &Workspace, tools: &EdgeTools, always: bool) -> Result<Stri
         stamp.write(&inputs, &settings, &outputs)?;
     }
     let made = if unchanged { "unchanged, " } else { "" };
-    Ok(format!("{made}{}", size(&outputs[1])?))
+    Ok(format!("{made}{}", size(&outputs[1])?.within_the_limit()?))
 }
 
 fn cargo_build(workspace: &Workspace, tools: &EdgeTools) -> Result<Command> {
@@ -134,6 +141,16 @@ impl std::fmt::Display for Size {
     }
 }
 
+impl Size {
+    fn within_the_limit(self) -> Result<Self> {
+        if self.gzip_bytes > GZIP_BYTES_MAX {
+            let limit_kib = GZIP_BYTES_MAX / 1_024;
+            bail!("{self}: more than {limit_kib} KiB; docs/BENCH.md says what takes them and how to look");
+        }
+        Ok(self)
+    }
+}
+
 fn size(module: &Path) -> Result<Size> {
     let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
@@ -157,5 +174,13 @@ mod tests {
     fn sizes_are_shown_raw_and_as_they_travel() {
         let size = Size { raw_bytes: 512 * 1024, gzip_bytes: 200 * 1024 };
         assert_eq!(size.to_string(), "wasm 512 KiB, gzip 200 KiB");
+    }
+
+    #[test]
+    fn a_module_above_the_limit_fails_the_build() {
+        let size = |gzip_bytes| Size { raw_bytes: 1_000 * 1_024, gzip_bytes };
+        assert!(size(GZIP_BYTES_MAX).within_the_limit().is_ok());
+        let error = size(GZIP_BYTES_MAX + 1).within_the_limit().unwrap_err();
+        assert!(error.to_string().contains("more than 400 KiB"), "{error}");
     }
 }
