@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use lede_shared::api_key::ApiKeyHash;
-use lede_tests::{API_KEY, Edge, Origin, free_port, path_from_environment, python};
+use lede_tests::{API_KEY, Edge, Origin, free_port, path_from_environment, python, repository_root};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -51,4 +51,13 @@ async fn the_origin_answers_as_its_description_says() {
     let keys = keys_file();
     let origin = origin(&keys).await;
     schemathesis(&origin.url);
+}
+
+#[test]
+fn every_example_of_the_description_is_one_of_its_schema() {
+    let packages = path_from_environment("LEDE_SCHEMATHESIS");
+    let description = repository_root().join("edge/assets/openapi.json");
+    let told = succeed(&mut python("tests/contract", &packages, &["examples.py", description.to_str().unwrap()]));
+    let count = told.split_whitespace().next().and_then(|count| count.parse::<usize>().ok());
+    assert!(count.is_some_and(|count| count > 30), "{told}");
 }
