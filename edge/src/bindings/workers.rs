@@ -7,6 +7,7 @@ mod colo;
 mod exchange;
 mod fetch;
 mod limits;
+mod panics;
 mod quota_object;
 mod stream;
 
@@ -44,6 +45,7 @@ thread_local! {
 
 /// Everything the platform gives to this request.
 pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
+    panics::log_places_only();
     let limiters = LIMITERS.with(|kept| kept.get_or_init(|| Limiters::open(env)).clone());
     Bindings {
         isolate: ISOLATE.with(Rc::clone),
