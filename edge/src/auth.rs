@@ -46,7 +46,10 @@ pub(crate) async fn authenticate(context: &Rc<RequestContext>, headers: &Headers
         return Err(stranger(context, headers, not_known()).await);
     };
     let record = match context.config.api_keys.tenant_of(&hash) {
-        Some(tenant) => Rc::new(KeyRecord::standard(tenant.clone())),
+        Some(tenant) => {
+            let plan = context.config.api_key_plan.clone();
+            Rc::new(KeyRecord { plan, ..KeyRecord::standard(tenant.clone()) })
+        }
         None => match learning::remembered(context, &hash) {
             Some(Some(record)) => record,
             Some(None) => return Err(stranger(context, headers, not_known()).await),

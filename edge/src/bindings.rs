@@ -129,8 +129,8 @@ pub(crate) trait Entropy {
 
 /// The Durable Objects that keep the tenants' quotas, one for each tenant.
 pub(crate) trait QuotaObjects {
-    /// Sends a [`lede_shared::quota::LeaseQuestion`] as JSON to the tenant's object; the answer is a
-    /// [`lede_shared::quota::LeaseAnswer`] as JSON.
+    /// Sends a [`lede_shared::quota::LeaseQuestion`], encoded, to the tenant's object; the answer is a
+    /// [`lede_shared::quota::LeaseAnswer`], encoded.
     fn ask<'a>(
         &'a self,
         tenant: &'a TenantId,

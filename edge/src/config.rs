@@ -6,6 +6,7 @@ use lede_shared::api_key::ApiKeyTable;
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::FreshnessRecord;
 use lede_shared::key_standing::KeyLifetimes;
+use lede_shared::plan::Plan;
 use lede_shared::signature::SigningKey;
 
 pub(crate) use origins::OriginAddress;
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) warm_writes_max: u64,
     /// Keys that need no origin; empty for most deployments.
     pub(crate) api_keys: ApiKeyTable,
+    /// The plan of those keys.
+    pub(crate) api_key_plan: Plan,
     pub(crate) key_lifetimes: KeyLifetimes,
     pub(crate) signing_key: SigningKey,
 }
@@ -103,6 +106,7 @@ impl Config {
             popular_after_lookups: number("POPULAR_AFTER_LOOKUPS", 2, 15)?,
             workers_kv_writes_per_minute: number("WORKERS_KV_WRITES_PER_MINUTE", 30, 600)?,
             warm_writes_max: number("WARM_WRITES_MAX", 100, 400)?,
+            api_key_plan: api_key_plan(text("API_KEY_PLAN"))?,
             signing_key: signing_key(&required("EDGE_SIGNING_KEY")?)?,
         })
     }
@@ -117,6 +121,12 @@ fn whole_number(name: &'static str, text: Option<String>, default: u64, max: u64
 fn api_keys(text: &str) -> Result<ApiKeyTable, ConfigError> {
     let expected = "tenant=<64 hex digits of the key's SHA-256>, several with commas";
     ApiKeyTable::parse(text).map_err(|_| ConfigError::Invalid { name: "API_KEY_HASHES", expected })
+}
+
+fn api_key_plan(text: Option<String>) -> Result<Plan, ConfigError> {
+    let Some(text) = text else { return Ok(Plan::default()) };
+    let expected = "a plan as JSON, with every field";
+    serde_json::from_str(&text).map_err(|_| ConfigError::Invalid { name: "API_KEY_PLAN", expected })
 }
 
 fn signing_key(text: &str) -> Result<SigningKey, ConfigError> {
@@ -151,6 +161,7 @@ mod tests {
         assert_eq!(config.origin_timeout_ms, ORIGIN_TIMEOUT_MS_DEFAULT);
         assert_eq!(config.cache_epoch, 1);
         assert_eq!(config.key_lifetimes, KeyLifetimes::fresh_for(60));
+        assert_eq!(config.api_key_plan, Plan::default());
         let expected = Lifetimes { fresh_s: DAY_S, stale_while_revalidate_s: DAY_S, stale_if_error_s: 7 * DAY_S };
         assert_eq!(config.lifetimes, expected);
     }
@@ -183,6 +194,7 @@ mod tests {
             ("WORKERS_KV_WRITES_PER_MINUTE", "601"),
             ("WARM_WRITES_MAX", "401"),
             ("API_KEY_HASHES", "acme=hidden"),
+            ("API_KEY_PLAN", "hidden"),
             ("EDGE_SIGNING_KEY", "k1=hidden"),
         ] {
             let error = read(&[(name, Some(value))]).unwrap_err();

@@ -72,9 +72,18 @@ impl RequestContext {
 
     /// One line of JSON for the operator: what happened and why, never what a caller wrote.
     pub(crate) fn warn(&self, event: &'static str, cause: &str) {
+        self.log("warning", event, cause);
+    }
+
+    /// The same of something that is as it should be.
+    pub(crate) fn info(&self, event: &'static str, cause: &str) {
+        self.log("info", event, cause);
+    }
+
+    fn log(&self, severity: &'static str, event: &'static str, cause: &str) {
         let request_id = self.trace.request_id.as_str();
         let line = serde_json::json!({
-            "severity": "warning", "event": event, "request_id": request_id, "cause": cause,
+            "severity": severity, "event": event, "request_id": request_id, "cause": cause,
         });
         self.bindings.log.write(&line.to_string());
     }

@@ -50,6 +50,7 @@ impl Headers {
 pub(crate) enum Method {
     Get,
     Head,
+    Options,
     Post,
     /// Any other.
     Other,
@@ -60,6 +61,7 @@ impl Method {
         match name {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
+            "OPTIONS" => Self::Options,
             "POST" => Self::Post,
             _ => Self::Other,
         }

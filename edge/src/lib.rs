@@ -10,6 +10,7 @@ mod bindings;
 mod body;
 mod config;
 mod context;
+mod cors;
 mod error;
 mod flood;
 mod http;
@@ -22,8 +23,9 @@ mod router;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod warm;
 
-use worker::{Context, Env, event};
+use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::bindings::workers;
 
@@ -37,6 +39,13 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     panic_when_asked(&request.path);
     let response = router::answer(config, bindings, request).await;
     workers::write_response(response)
+}
+
+/// The cron trigger of `wrangler.toml`. What it does is done before it ends: nobody waits for it.
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
+    let bindings = workers::connect_cron(&env, context);
+    warm::warm(workers::config(&env), bindings).await;
 }
 
 #[cfg(feature = "panicking-route")]

@@ -10,7 +10,7 @@ mod streaming;
 use lede_shared::api::{BATCH_PATH, GENERATE_PATH};
 use lede_shared::cache_key::CacheKey;
 use lede_shared::clock::UnixMillis;
-use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM_ESSENCE, NDJSON};
+use lede_shared::headers::{CACHE_STATUS, NDJSON};
 use lede_shared::signature::Claims;
 use serde::de::DeserializeOwned;
 
@@ -83,17 +83,9 @@ impl OriginRequest {
         }
     }
 
-    /// One caption as it is written, for [`send`]. `body` is the canonical JSON; origins are asked in the order of `turns`.
-    fn stream(body: String, turns: Vec<usize>, deadline: UnixMillis) -> Self {
-        Self {
-            method: "POST",
-            path_and_query: GENERATE_PATH.to_owned(),
-            body: body.into_bytes(),
-            media_type: EVENT_STREAM_ESSENCE,
-            answer_bytes_max: GENERATE_ANSWER_BYTES_MAX,
-            turns: Turns::Given(turns),
-            deadline: Some(deadline),
-        }
+    /// The same question for an answer of another media type.
+    fn accepting(self, media_type: &'static str) -> Self {
+        Self { media_type, ..self }
     }
 
     /// A `GET` of one of the routes that are for the edge alone.
@@ -157,20 +149,19 @@ pub(crate) async fn send(
     Ok(Sent { response, origin, created })
 }
 
-/// The body of an answer from [`send`] broke off or came to a stop.
-fn note_broken_off(context: &RequestContext, origin: usize, cause: &str) {
+/// The body of an answer from [`send`] broke off or came to a stop. May another origin be asked for the rest? Then a
+/// retry has been taken out of the budget, unless everybody leaves that origin.
+pub(crate) fn leave_broken_off(context: &RequestContext, origin: usize, cause: &str) -> bool {
+    report_broken_off(context, origin, cause);
+    let (pool, now) = (&context.bindings.isolate.pool, context.now());
+    pool.is_passed_over(origin, now) || pool.take_retry()
+}
+
+fn report_broken_off(context: &RequestContext, origin: usize, cause: &str) {
     context.warn("origin_answer_broken_off", cause);
     if context.bindings.isolate.pool.report_broken_off(origin, context.now()) {
         context.warn("origin_breaker_opened", "after an answer that broke off");
     }
-}
-
-/// The same, when the rest could be asked of another origin. May it be? Then a retry has been taken out of the budget,
-/// unless everybody leaves that origin.
-pub(crate) fn leave_broken_off(context: &RequestContext, origin: usize, cause: &str) -> bool {
-    note_broken_off(context, origin, cause);
-    let (pool, now) = (&context.bindings.isolate.pool, context.now());
-    pool.is_passed_over(origin, now) || pool.take_retry()
 }
 
 /// Sends `request` for the caller of `claims`, signed, and reads an answer of the contract.

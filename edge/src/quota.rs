@@ -68,9 +68,9 @@ pub(crate) async fn charge(
     cost: Cost,
 ) -> Result<Charge, Failure> {
     let record = &principal.record;
-    let cells = cost.cells();
+    let (cells, limits) = (cost.cells(), Limits::of(&record.plan));
     for _ in 0..STEPS_MAX {
-        match context.bindings.isolate.quota.step(&record.tenant, context.now(), cells) {
+        match context.bindings.isolate.quota.step(&record.tenant, context.now(), (cells, &limits)) {
             Step::Admitted(reservation) => {
                 renew_behind(context, record);
                 return Ok(Charge::new(&context.bindings.isolate, record, reservation, cells));
@@ -108,9 +108,8 @@ async fn question_object(
     record: &KeyRecord,
     question: &LeaseQuestion,
 ) -> Result<LeaseAnswer, String> {
-    let text = serde_json::to_string(question).map_err(|error| error.to_string())?;
-    let answered = context.bindings.quota_objects.ask(&record.tenant, text).await;
-    serde_json::from_str(&answered.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+    let answered = context.bindings.quota_objects.ask(&record.tenant, question.encode()).await;
+    LeaseAnswer::decode(&answered.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
 }
 
 /// Asks for another lease before somebody has to wait for it.

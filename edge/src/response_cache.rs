@@ -14,7 +14,7 @@ mod revalidations;
 mod workers_kv;
 mod write_budget;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use lede_shared::api::{CacheTier, CaptionResponse, PerformanceMetrics, ValidRequest};
@@ -268,6 +268,44 @@ pub(crate) async fn store(
     // Whoever asked the origin has just found nothing fresh in Workers KV.
     if is_popular(context, seen) && may_write(context, key) {
         promote(context, key, &entry).await;
+    }
+}
+
+/// What became of a caption that was to be written before anybody asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warmed {
+    Written,
+    /// Workers KV holds a fresh one.
+    FreshAlready,
+    /// It is not fresh itself.
+    NotFresh,
+    /// The log says why.
+    Failed,
+    OverBudget,
+}
+
+/// Writes an answer of the origin's to Workers KV unless a fresh one lies there. `budget` is how many more may be written.
+pub(crate) async fn warm(
+    context: &RequestContext,
+    key: &CacheKey,
+    (freshness, response): (FreshnessRecord, &CaptionResponse),
+    budget: &Cell<u64>,
+) -> Warmed {
+    if !is_fresh(&freshness, context) {
+        return Warmed::NotFresh;
+    }
+    if workers_kv::read(context, key).await.is_some_and(|there| is_fresh(&there.freshness(), context)) {
+        return Warmed::FreshAlready;
+    }
+    let Some(writes_left) = budget.get().checked_sub(1) else { return Warmed::OverBudget };
+    budget.set(writes_left);
+    match Entry::new(key, freshness, response) {
+        Ok(entry) if workers_kv::write(context, key, &entry).await => Warmed::Written,
+        Ok(_) => Warmed::Failed,
+        Err(error) => {
+            context.warn("entry_not_written", &error.to_string());
+            Warmed::Failed
+        }
     }
 }
 

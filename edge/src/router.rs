@@ -10,6 +10,7 @@ use lede_shared::problem::{Problem, ProblemCode};
 use crate::bindings::Bindings;
 use crate::config::{Config, ConfigError};
 use crate::context::{RequestContext, Spans, Trace};
+use crate::cors;
 use crate::error::Failure;
 use crate::http::{Body, Method, Request, Response};
 use crate::quota;
@@ -27,13 +28,18 @@ enum Route {
     Info,
     Live,
     Ready,
+    Preflight,
     Purge,
 }
 
-/// Path and method to route. `HEAD` goes where `GET` goes.
+/// Path and method to route. `HEAD` goes where `GET` goes; every path that there is takes `OPTIONS`.
 fn route(method: Method, path: &str) -> Result<Route, Failure> {
-    use Method::{Get, Head, Post};
+    use Method::{Get, Head, Options, Post};
     match (path, method) {
+        (_, Options) => match route(Get, path) {
+            Err(failure) if failure.problem.code == ProblemCode::NotFound => Err(failure),
+            _ => Ok(Route::Preflight),
+        },
         (GENERATE_PATH, Post) => Ok(Route::GenerateFromBody),
         (GENERATE_PATH, Get | Head) => Ok(Route::GenerateFromQuery),
         (GENERATE_PATH, _) => Err(Failure::method_not_allowed("GET, HEAD, POST")),
@@ -58,6 +64,7 @@ async fn dispatch(context: &Rc<RequestContext>, request: Request) -> Result<Resp
         Route::Info => Ok(info::info(context)),
         Route::Live => Ok(health::live()),
         Route::Ready => health::ready(context).await,
+        Route::Preflight => Ok(cors::preflight()),
         Route::Purge => purge::from_body(context, request).await,
     }
 }
@@ -109,6 +116,7 @@ fn finish(mut response: Response, trace: &Trace) -> Response {
     }
     response.headers.push(X_REQUEST_ID, trace.request_id.as_str());
     response.headers.push(TRACEPARENT, trace.traceparent.as_str());
+    cors::allow_reading(&mut response.headers);
     response
 }
 
@@ -134,6 +142,14 @@ mod tests {
         for path in [GENERATE_PATH, INFO_PATH, "/health", "/health/live", "/health/ready"] {
             assert_eq!(route(Method::Head, path).unwrap(), route(Method::Get, path).unwrap(), "{path}");
         }
+    }
+
+    #[test]
+    fn every_path_that_there_is_takes_options_and_no_other_does() {
+        for path in [GENERATE_PATH, BATCH_PATH, INFO_PATH, "/health", "/health/live", "/health/ready"] {
+            assert_eq!(route(Method::Options, path).unwrap(), Route::Preflight, "{path}");
+        }
+        assert_eq!(route(Method::Options, "/nowhere").unwrap_err().problem.code, ProblemCode::NotFound);
     }
 
     #[test]

@@ -3,14 +3,17 @@
 mod bad_input;
 mod batch;
 mod caching;
+mod cost;
 mod deployment;
 mod environments;
 pub(crate) mod fixtures;
 mod forwarding;
 mod fuzz;
 mod keys;
+mod limits;
 mod pool;
 mod purging;
 mod service;
 mod streaming;
 mod tiers;
+mod warming;

@@ -7,6 +7,7 @@ mod facts;
 mod generation;
 mod instructions;
 mod plan;
+mod popular;
 mod progress;
 mod prompt;
 mod proposal;
@@ -152,6 +153,7 @@ pub struct Captions(Arc<Inner>);
 struct Inner {
     sources: CaptionSources,
     hot: HotTier,
+    popularity: popular::Popularity,
     flights: SingleFlight<CacheKey, Progress, Outcome>,
     settings: CaptionSettings,
 }
@@ -162,7 +164,8 @@ impl Captions {
     pub fn new(sources: CaptionSources, settings: CaptionSettings) -> Self {
         let hot = HotTier::new(settings.hot_entries_max);
         let flights = SingleFlight::new(settings.flights_max);
-        Self(Arc::new(Inner { sources, hot, flights, settings }))
+        let popularity = popular::Popularity::default();
+        Self(Arc::new(Inner { sources, hot, popularity, flights, settings }))
     }
 
     /// The name of the model that should write.

@@ -2,11 +2,12 @@
 
 use axum::Router;
 use axum::routing::{get, post};
-use lede_shared::api::{BATCH_PATH, GENERATE_PATH, INFO_PATH};
+use lede_shared::api::{BATCH_PATH, GENERATE_PATH, INFO_PATH, POPULAR_PATH};
+use lede_shared::openapi::OPENAPI_PATH;
 
 use crate::app::AppState;
 use crate::middleware;
-use crate::routes::{batch, fallback, generate, health, info, internal};
+use crate::routes::{batch, fallback, generate, health, info, internal, openapi, popular};
 
 /// All routes with their middleware.
 pub fn router(app: AppState) -> Router {
@@ -14,6 +15,8 @@ pub fn router(app: AppState) -> Router {
         .route(GENERATE_PATH, post(generate::post).get(generate::get))
         .route(BATCH_PATH, post(batch::post))
         .route(INFO_PATH, get(info::get))
+        .route(POPULAR_PATH, get(popular::get))
+        .route(OPENAPI_PATH, get(openapi::get))
         .route("/internal/engine", get(internal::engine_work))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))

@@ -6,4 +6,6 @@ pub mod generate;
 pub mod health;
 pub mod info;
 pub mod internal;
+pub mod openapi;
+pub mod popular;
 pub mod stream;

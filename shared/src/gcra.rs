@@ -5,8 +5,6 @@
 //! A whole burst may pass at once, so the TAT never lies further ahead of now than the burst's emission intervals: the
 //! *tolerance*. Whoever is refused learns how long to wait. There is no clock here: `now` is an argument.
 
-use serde::{Deserialize, Serialize};
-
 use crate::plan::Plan;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -15,8 +13,7 @@ const NS_PER_MINUTE: u64 = 60_000_000_000;
 const TOLERANCE_NS_MAX: u64 = 1 << 62;
 
 /// Nanoseconds since the Unix epoch: fine enough for emission intervals of millions of cells a minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixNanos(pub u64);
 
 impl UnixNanos {

@@ -38,23 +38,6 @@ pub const EVENT_STREAM_ESSENCE: &str = "text/event-stream";
 /// Keeps proxies of the nginx family from collecting a stream before they pass it on.
 pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 
-/// Does this `Accept` ask for a stream of events? Only by name: `*/*` takes what there is.
-#[must_use]
-pub fn accepts_event_stream(accept: &str) -> bool {
-    accept.split(',').any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(EVENT_STREAM_ESSENCE));
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        is_named && !weight.is_some_and(|weight| weight.bytes().all(|digit| matches!(digit, b'0' | b'.')))
-    })
-}
-
-/// Does this `Content-Type` announce a stream of events?
-#[must_use]
-pub fn content_type_is_event_stream(value: &str) -> bool {
-    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM_ESSENCE)
-}
-
 /// Is this a `traceparent` that may be passed on? Version 00: `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero.
 #[must_use]
 pub fn traceparent_is_valid(value: &str) -> bool {
@@ -108,18 +91,6 @@ mod tests {
         ] {
             assert!(!traceparent_is_valid(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_stream_is_asked_for_by_name_only() {
-        for asked in ["text/event-stream", "application/json, Text/Event-Stream;q=0.5", "text/event-stream; q=1"] {
-            assert!(accepts_event_stream(asked), "{asked}");
-        }
-        for other in ["", "*/*", "text/*", "application/json", "text/event-stream;q=0", "text/event-stream; q=0.0"]
-        {
-            assert!(!accepts_event_stream(other), "{other}");
-        }
-        assert!(content_type_is_event_stream(EVENT_STREAM) && !content_type_is_event_stream("text/plain"));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod freshness;
 pub mod gcra;
 pub mod headers;
 pub mod key_standing;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod plan;
 pub mod policy;
 pub mod popularity;

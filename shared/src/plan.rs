@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api_key::TenantId;
+use crate::problem::{FieldError, FieldErrorCode, Problem};
 
 /// What an answer out of a cache costs. Quota is counted in cells, the unit of GCRA.
 pub const CELLS_PER_HIT: u32 = 1;
@@ -86,6 +87,22 @@ impl Default for Plan {
     }
 }
 
+impl Plan {
+    /// Does the plan take a batch of that many requests?
+    ///
+    /// # Errors
+    /// 422 that says how many it takes.
+    pub fn takes_batch_of(&self, requests_count: usize) -> Result<(), Problem> {
+        let requests_max = usize::from(self.batch_requests_max);
+        if requests_count <= requests_max {
+            return Ok(());
+        }
+        let detail = format!("may have {requests_max} requests on the plan of this key");
+        let error = FieldError { pointer: "/requests".to_owned(), code: FieldErrorCode::OutOfRange, detail };
+        Err(Problem::invalid_fields(vec![error]))
+    }
+}
+
 /// What is known of a key: the answer to `GET /internal/keys/{hash}`. A key that is revoked has no record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
@@ -108,5 +125,17 @@ impl KeyRecord {
     #[must_use]
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_takes_batches_up_to_its_own_size() {
+        let plan = Plan { batch_requests_max: 2, ..Plan::default() };
+        assert_eq!(plan.takes_batch_of(2), Ok(()));
+        assert_eq!(plan.takes_batch_of(3).unwrap_err().errors[0].pointer, "/requests");
     }
 }

@@ -9,7 +9,8 @@
 //! the level rises by what is granted, falls by what is given back unspent, and drains at most at the rate. What is
 //! admitted is at most what was held at the beginning and what was granted, less what was given back:
 //! `admitted <= H(begin) + granted - returned = H(begin) + L(end) - L(begin) + drained`, and since `H <= L <= burst`
-//! always, that is `<= burst + rate × window`.
+//! always, that is `<= burst + rate × window`. A spent cell ends to be held not when it was spent but when the ledger
+//! learns of it, or when the report says that it was spent, as far as nothing else has happened in between.
 //!
 //! An isolate measures a lease from when it *sent* its question, the ledger from when it granted it, and a while longer:
 //! so clocks need not agree, only run at the same speed.
@@ -18,24 +19,25 @@ mod book;
 mod ledger;
 #[cfg(test)]
 mod simulation;
-
-use serde::{Deserialize, Serialize};
+mod wire;
 
 use crate::plan::Plan;
 
 pub use book::{LeaseBook, Outcome, Reservation};
 pub use ledger::{Ledger, LedgerError};
+pub use wire::WireError;
 
 /// How long an isolate may spend a lease.
 pub const LEASE_MS: u64 = 60_000;
-/// How much longer the ledger waits before it counts what is left of a lease as spent: more than a Worker's clock may
-/// stand still while code runs.
-pub const LEASE_GRACE_MS: u64 = 40_000;
+/// How much longer the ledger waits before it counts what is left of a lease as spent.
+pub const LEASE_GRACE_MS: u64 = 15_000;
+/// How far an isolate's clock may be behind when cells are spent: in a Worker it stands still while code runs.
+pub const CLOCK_LAG_MS_MAX: u64 = 250;
 /// Most leases of one tenant at once. An isolate has one or two.
 pub const LEASES_MAX: usize = 256;
 
 /// What an isolate asks of the ledger, and what it reports by the way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseQuestion {
     /// The plan's rate and limits travel along, so that the ledger needs no settings.
     pub limits: Limits,
@@ -50,7 +52,7 @@ pub struct LeaseQuestion {
 }
 
 /// The parts of a [`Plan`] that a ledger counts by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Cells that come back each minute.
     pub cells_per_minute: u32,
@@ -73,7 +75,7 @@ impl Limits {
 }
 
 /// What is left of a lease. Whatever was granted and is neither of the two was spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseReport {
     /// Which one.
     pub lease: u64,
@@ -81,10 +83,12 @@ pub struct LeaseReport {
     pub cells_kept: u64,
     /// Cells that it gives back with this report. It has forgotten them before it sends it.
     pub cells_returned: u64,
+    /// The others were spent by so long before the report was sent, and drain since.
+    pub spent_ago_ms: u64,
 }
 
 /// The ledger's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseAnswer {
     /// Cells to spend.
     pub lease: Option<GrantedLease>,
@@ -97,7 +101,7 @@ pub struct LeaseAnswer {
 }
 
 /// Cells that an isolate may spend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrantedLease {
     /// Its name in reports.
     pub lease: u64,
@@ -108,8 +112,7 @@ pub struct GrantedLease {
 }
 
 /// Which of a plan's two limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Rate and burst.
     Burst,
@@ -118,7 +121,7 @@ pub enum Limit {
 }
 
 /// The needed cells are not to be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseRefusal {
     /// Which limit stands against it.
     pub limit: Limit,
@@ -127,7 +130,7 @@ pub struct LeaseRefusal {
 }
 
 /// What is left of both limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellsLeft {
     /// Of the burst, now.
     pub burst: u64,

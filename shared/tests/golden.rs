@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use lede_shared::api::stream::{STREAM_EVENT_BYTES_MAX, SseReader, StreamEvent};
-use lede_shared::api::{BatchRequest, BatchResponse, CaptionRequest, CaptionResponse, ValidRequest};
+use lede_shared::api::{BatchItem, BatchRequest, BatchResponse, CaptionRequest, CaptionResponse, ValidRequest};
 use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::{CacheKey, CacheNamespace, canonical_form};
 use lede_shared::clock::UnixMillis;
@@ -110,6 +110,11 @@ fn answers_survive_reading_and_writing_unchanged() {
     let items = BatchRequest::from_json(batch["request"].to_string().as_bytes()).unwrap().items;
     assert_eq!(items.len(), batch["response"]["results"].as_array().unwrap().len());
     assert!(items[0].is_ok() && items[1].is_err());
+    for result in batch["response"]["results"].as_array().unwrap() {
+        survives_the_wire::<BatchItem>("batch.json", result);
+        let line = serde_json::to_string(&serde_json::from_value::<BatchItem>(result.clone()).unwrap()).unwrap();
+        assert!(!line.contains('\n'), "as NDJSON each result is one line");
+    }
 }
 
 #[test]

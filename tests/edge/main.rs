@@ -3,5 +3,9 @@
 
 mod bad_input;
 mod captions;
+mod keys;
+mod limits;
 mod origin_down;
+mod pool;
 mod stampede;
+mod stream;

@@ -1,8 +1,9 @@
 //! The real origin binary, the real model, real HTTP.
-#![expect(clippy::unwrap_used, reason = "a suite that cannot reach its own processes has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a suite that cannot reach its own processes has failed")]
 
 mod bad_input;
 mod captions;
+mod keys;
 mod lifecycle;
 mod models;
 mod pull;

@@ -5,18 +5,24 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite that cannot set up its processes has failed")]
 
 pub mod bad_input;
+mod bad_origin;
 mod edge;
 mod hub;
+mod keys_file;
 mod model_store;
 mod origin;
 mod process;
 mod provider;
+mod tools;
 
+pub use bad_origin::{BadOrigin, Conduct};
 pub use edge::Edge;
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
+pub use keys_file::KeysFile;
 pub use model_store::{ModelStore, Outcome, model_files, model_fixture};
 pub use origin::{Origin, OriginSettings, free_port};
 pub use provider::{Provider, Reply};
+pub use tools::{in_repository, node, python};
 
 use std::path::PathBuf;
 use std::time::Duration;

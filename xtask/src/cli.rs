@@ -32,6 +32,8 @@ pub(crate) enum Command {
     },
     /// Format, lint, licences, advisories and spelling
     Check,
+    /// Write the description of the API and its page into edge/assets
+    Docs,
     /// Fuzz with libFuzzer whatever reads what somebody sent, target by target
     Fuzz {
         /// Only this target of tests/fuzz/targets.rs

@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod cli;
 mod command;
+mod docs;
 mod eval;
 mod fuzz;
 mod progress;
@@ -44,6 +45,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Up(options) => up::up(&workspace, &options),
         Command::Test { nextest_args } => test::test(&workspace, &nextest_args),
         Command::Check => check::check(&workspace),
+        Command::Docs => docs::write(&workspace),
         Command::Bench { target: BenchTarget::Edge { dry } } => bench::edge(&workspace, dry),
         Command::Fuzz { target, seconds } => fuzz::fuzz(&workspace, target.as_deref(), seconds),
         Command::Eval(options) => eval::eval(&workspace, &options),

@@ -1,8 +1,8 @@
 //! Brings up what the other commands need, each thing only when it is missing.
 //!
 //! What is not in the repository goes to the cache, one folder per version (see [`store`]), so a second clone
-//! and a second run find it there. Nothing here changes the machine outside the cache and `edge/node_modules`,
-//! but for one `rustup target add`.
+//! and a second run find it there. Nothing here changes the machine outside the cache and the folders
+//! `node_modules`, but for one `rustup target add`.
 
 pub(crate) mod cargo_tools;
 mod distribution_toolchain;
@@ -12,6 +12,7 @@ mod onnx_runtime;
 mod store;
 pub(crate) mod unwinding;
 pub(crate) mod wasm_target;
+mod web;
 mod wheel;
 
 use std::path::PathBuf;
@@ -33,6 +34,15 @@ pub(crate) struct EdgeTools {
     pub(crate) wasm_bindgen: PathBuf,
 }
 
+/// What the browser and contract suites use.
+#[derive(Debug)]
+pub(crate) struct WebTools {
+    /// The folder of a Chromium with its libraries and fonts.
+    pub(crate) chromium: PathBuf,
+    /// The folder of Python packages.
+    pub(crate) schemathesis: PathBuf,
+}
+
 /// What the checks use.
 #[derive(Debug)]
 pub(crate) struct CheckTools {
@@ -45,6 +55,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     edge(workspace)?;
     onnx_runtime(workspace)?;
     nextest(workspace)?;
+    web(workspace)?;
     check(workspace)?;
     Ok(())
 }
@@ -55,7 +66,7 @@ pub(crate) fn edge(workspace: &Workspace) -> Result<EdgeTools> {
     let panics = resolved("panics", || unwinding::ensure(workspace, &toolchain))?;
     let worker_build = resolved("worker-build", || CargoTool::worker_build(workspace)?.ensure(workspace))?;
     let wasm_bindgen = resolved("wasm-bindgen", || CargoTool::wasm_bindgen(workspace)?.ensure(workspace))?;
-    progress::step("Node tools", || node_modules::ensure(workspace))?;
+    progress::step("Node tools", || node_modules::ensure(workspace, &workspace.edge()))?;
     Ok(EdgeTools { toolchain, panics, worker_build, wasm_bindgen })
 }
 
@@ -67,6 +78,13 @@ pub(crate) fn onnx_runtime(workspace: &Workspace) -> Result<PathBuf> {
 /// cargo-nextest: the installed one, or else our own.
 pub(crate) fn nextest(workspace: &Workspace) -> Result<PathBuf> {
     resolved("cargo-nextest", || CargoTool::nextest().installed_or_ensure(workspace))
+}
+
+/// A browser, its driver, a client generator and schemathesis.
+pub(crate) fn web(workspace: &Workspace) -> Result<WebTools> {
+    let chromium = resolved("Chromium", || web::chromium(workspace))?;
+    let schemathesis = resolved("schemathesis", || web::schemathesis(workspace))?;
+    Ok(WebTools { chromium, schemathesis })
 }
 
 /// cargo-deny and typos.

@@ -54,6 +54,7 @@ fn compile(workspace: &Workspace) -> Result<()> {
 
 fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
     let library = setup::onnx_runtime(workspace)?;
+    let web = setup::web(workspace)?;
     let mut nextest = Command::new(setup::nextest(workspace)?);
     nextest.args(["nextest", "run", "--locked", "--workspace"]).args(nextest_args).current_dir(&workspace.root);
     nextest
@@ -61,6 +62,9 @@ fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
         .env("LEDE_EDGE_BUILD", edge::folder(workspace))
         .env("LEDE_EDGE_DIR", workspace.edge())
         .env("LEDE_ORT_LIBRARY", library)
+        .env("LEDE_CHROMIUM", web.chromium)
+        .env("LEDE_SCREENSHOTS", workspace.target.join("screenshots"))
+        .env("LEDE_SCHEMATHESIS", web.schemathesis)
         .env("LEDE_MODEL_DIR", workspace.model());
     command::streamed(&mut nextest)
 }

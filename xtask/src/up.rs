@@ -66,7 +66,7 @@ pub(crate) fn origin_command(
         .current_dir(&workspace.root)
         .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
         .env("LEDE_ORT_LIBRARY", library)
-        .env("LEDE_API_KEY_HASHES", secrets.api_key_hashes())
+        .env("LEDE_KEYS_FILE", DevelopmentSecrets::keys_file(workspace))
         .env("LEDE_EDGE_SIGNING_KEYS", secrets.signing_key());
     // Whoever names a model of the store wants that one.
     if env::var_os("LEDE_MODEL").is_none() {

@@ -84,8 +84,9 @@ pub(super) fn is_due(kept_at: Option<UnixMillis>, now: UnixMillis) -> bool {
 
 /// What was said later stays; so does what says the same and is not old.
 fn must_replace(present: &Copy, copy: &Copy) -> bool {
-    let same = present.verdict == copy.verdict;
-    copy.checked_at > present.checked_at && !(same && !is_due(Some(present.checked_at), copy.checked_at))
+    let says_the_same = present.verdict == copy.verdict;
+    let is_later = copy.checked_at > present.checked_at;
+    is_later && (!says_the_same || is_due(Some(present.checked_at), copy.checked_at))
 }
 
 fn encode(copy: &Copy) -> Vec<u8> {

@@ -116,9 +116,57 @@ impl WorkersKv for WorkersKvInMemory {
     }
 }
 
+/// Workers KV as one data centre sees it: what it has read, "nothing there" included, it keeps for the reader's
+/// `cacheTtl`, whatever is written elsewhere meanwhile. Such reads are billed like all others.
+pub(crate) struct WorkersKvFromAfar {
+    store: Rc<WorkersKvInMemory>,
+    clock: Rc<ClockInMemory>,
+    seen: RefCell<BTreeMap<String, (Option<Vec<u8>>, UnixMillis)>>,
+}
+
+impl WorkersKvFromAfar {
+    pub(crate) fn new(store: Rc<WorkersKvInMemory>, clock: Rc<ClockInMemory>) -> Self {
+        Self { store, clock, seen: RefCell::default() }
+    }
+}
+
+impl WorkersKv for WorkersKvFromAfar {
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+        cache_ttl_s: u64,
+    ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>, BindingError>> {
+        async move {
+            let now = self.clock.now();
+            if let Some((value, until)) = self.seen.borrow().get(name)
+                && now < *until
+            {
+                self.store.reads.set(self.store.reads.get() + 1);
+                return Ok(value.clone());
+            }
+            let value = self.store.read(name, cache_ttl_s).await?;
+            let until = now.plus(cache_ttl_s * 1_000);
+            self.seen.borrow_mut().insert(name.to_owned(), (value.clone(), until));
+            Ok(value)
+        }
+        .boxed_local()
+    }
+
+    fn write<'a>(
+        &'a self,
+        name: &'a str,
+        value: &'a [u8],
+        expiration_ttl_s: u64,
+    ) -> LocalBoxFuture<'a, Result<(), BindingError>> {
+        self.store.write(name, value, expiration_ttl_s)
+    }
+}
+
 /// The cache of one data centre.
 #[derive(Default)]
 pub(crate) struct ColoCacheInMemory {
+    /// Nothing is kept, as with the Cache API on `*.workers.dev`.
+    pub(crate) is_absent: Cell<bool>,
     pub(crate) entries: RefCell<BTreeMap<String, Kept>>,
     pub(crate) health: Cell<StoreHealth>,
     pub(crate) reads: Cell<u64>,
@@ -140,7 +188,7 @@ impl ColoCache for ColoCacheInMemory {
         max_age_s: u64,
     ) -> LocalBoxFuture<'a, Result<(), BindingError>> {
         self.writes.set(self.writes.get() + 1);
-        if self.health.get() == StoreHealth::Sound {
+        if self.health.get() == StoreHealth::Sound && !self.is_absent.get() {
             self.entries.borrow_mut().insert(url.to_owned(), (value.to_vec(), max_age_s));
         }
         self.health.get().call("calling the colo cache", ())

@@ -21,7 +21,7 @@ use futures_util::future::LocalBoxFuture;
 use lede_shared::clock::UnixMillis;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::kv::KvStore;
-use worker::{Context, Date, Delay, Env};
+use worker::{Context, Date, Delay, Env, ScheduleContext};
 
 use super::{Background, BindingError, Bindings, Clock, Entropy, LogSink, WorkersKv};
 use crate::config::{CAPTIONS, Config, ConfigError, KEYS};
@@ -45,6 +45,15 @@ thread_local! {
 
 /// Everything the platform gives to this request.
 pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
+    connect_with(env, Rc::new(FetchEvent(context)))
+}
+
+/// The same for a cron event.
+pub(crate) fn connect_cron(env: &Env, context: ScheduleContext) -> Bindings {
+    connect_with(env, Rc::new(CronEvent(context)))
+}
+
+fn connect_with(env: &Env, background: Rc<dyn Background>) -> Bindings {
     panics::log_places_only();
     let limiters = LIMITERS.with(|kept| kept.get_or_init(|| Limiters::open(env)).clone());
     Bindings {
@@ -58,7 +67,7 @@ pub(crate) fn connect(env: &Env, context: Context) -> Bindings {
         fetch: Rc::new(fetch::PlatformFetch),
         clock: Rc::new(PlatformClock),
         entropy: Rc::new(PlatformEntropy),
-        background: Rc::new(FetchEvent(context)),
+        background,
         log: Rc::new(Console),
     }
 }
@@ -170,6 +179,14 @@ impl Entropy for PlatformEntropy {
 struct FetchEvent(Context);
 
 impl Background for FetchEvent {
+    fn wait_until(&self, work: LocalBoxFuture<'static, ()>) {
+        self.0.wait_until(work);
+    }
+}
+
+struct CronEvent(ScheduleContext);
+
+impl Background for CronEvent {
     fn wait_until(&self, work: LocalBoxFuture<'static, ()>) {
         self.0.wait_until(work);
     }

@@ -211,7 +211,6 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Whoever is still silent has had more time than the winner needed.
     fn won(&mut self, leave: Leave) {
         self.running.retain(|running| running.leave != leave);
         self.report(leave, Shown::Alive);
@@ -240,7 +239,7 @@ impl<'a> Course<'a> {
         let now = self.context().now();
         for Running { leave, since } in std::mem::take(&mut self.running) {
             let has_had_time = now.since(since) >= self.patience_ms;
-            self.report(leave, if has_had_time { Shown::Failing } else { Shown::Nothing });
+            self.report(leave, if has_had_time { Shown::Silent } else { Shown::Nothing });
         }
     }
 

@@ -75,11 +75,11 @@ impl From<OriginFailure> for Lost {
 pub(super) fn from_fetch_error(context: &RequestContext, error: &FetchError) -> Lost {
     context.warn("origin_request_failed", &error.to_string());
     match error {
-        FetchError::TimedOut => OriginFailure {
-            problem: Problem::new(ProblemCode::DeadlineExceeded, "the origin did not answer in time"),
-            cache_status: None,
+        FetchError::TimedOut => {
+            let problem = Problem::new(ProblemCode::DeadlineExceeded, "the origin did not answer in time");
+            let failure = OriginFailure { problem, cache_status: None };
+            Lost { failure, shown: Shown::Silent, remedy: Remedy::Another }
         }
-        .into(),
         FetchError::NotConnected(_) => {
             let failure = OriginFailure::unavailable("no origin can be reached; try again");
             Lost { failure, shown: Shown::Failing, remedy: Remedy::Again }

@@ -34,6 +34,8 @@ struct Member {
     breaker: Breaker,
     /// The call that decides whether an open breaker closes, and when it began.
     trial: Option<(Pass, UnixMillis)>,
+    /// When it last answered anybody.
+    alive_at: UnixMillis,
     /// It has answered `/health/ready` since its breaker opened.
     has_said_ready: bool,
     /// It has said that it is not ready; until then it is asked only when there is nobody else.
@@ -46,6 +48,7 @@ pub(crate) struct Leave {
     /// Position in the configuration.
     pub(crate) origin: usize,
     pass: Pass,
+    since: UnixMillis,
 }
 
 /// What asking an origin has shown.
@@ -55,6 +58,9 @@ pub(crate) enum Shown {
     Alive,
     /// It does not.
     Failing,
+    /// It has not answered, and has had time to. That it does not work follows only when it has answered nobody else
+    /// meanwhile: an origin with too much to do is slow and not gone.
+    Silent,
     /// It is starting or stopping; asked again after this many milliseconds it may work.
     NotReady(u64),
     /// It has answered `/health/ready` with yes.
@@ -95,7 +101,8 @@ impl Default for OriginPool {
 impl Default for Member {
     fn default() -> Self {
         let breaker = Breaker::new(BREAKER);
-        Self { breaker, trial: None, has_said_ready: false, rests_until: UnixMillis(0) }
+        let never = UnixMillis(0);
+        Self { breaker, trial: None, alive_at: never, has_said_ready: false, rests_until: never }
     }
 }
 
@@ -155,7 +162,7 @@ impl OriginPool {
 
     /// Tells what came of a call. Says whether that has opened the origin's breaker.
     pub(super) fn report(&self, leave: Leave, shown: Shown, now: UnixMillis) -> bool {
-        self.0.borrow_mut().member(leave.origin).learn(leave.pass, shown, now)
+        self.0.borrow_mut().member(leave.origin).learn(leave, shown, now)
     }
 
     /// An answer of `origin` that had begun well broke off. Says whether that has opened its breaker.
@@ -163,7 +170,7 @@ impl OriginPool {
         let mut state = self.0.borrow_mut();
         let member = state.member(origin);
         let leave = member.leave(origin, now);
-        leave.is_some_and(|leave| member.learn(leave.pass, Shown::Failing, now))
+        leave.is_some_and(|leave| member.learn(leave, Shown::Failing, now))
     }
 }
 
@@ -214,10 +221,10 @@ impl Member {
         if !self.breaker.is_closed() {
             self.trial = Some((pass, now));
         }
-        Some(Leave { origin, pass })
+        Some(Leave { origin, pass, since: now })
     }
 
-    fn learn(&mut self, pass: Pass, shown: Shown, now: UnixMillis) -> bool {
+    fn learn(&mut self, Leave { pass, since, .. }: Leave, shown: Shown, now: UnixMillis) -> bool {
         if self.trial.is_some_and(|(trial, _)| trial == pass) {
             self.trial = None;
         }
@@ -225,9 +232,11 @@ impl Member {
         match shown {
             Shown::Alive => {
                 self.breaker.succeeded(pass);
+                self.alive_at = now;
                 self.rests_until = UnixMillis(0);
             }
-            Shown::Failing => has_opened = self.breaker.failed(pass, now.0),
+            Shown::Silent if self.alive_at > since => self.breaker.abandoned(pass),
+            Shown::Failing | Shown::Silent => has_opened = self.breaker.failed(pass, now.0),
             Shown::NotReady(wait_ms) => {
                 self.breaker.abandoned(pass);
                 self.rests_until = now.plus(wait_ms.min(REST_MS_MAX));
@@ -240,5 +249,80 @@ impl Member {
             _ => self.has_said_ready && !has_opened,
         };
         has_opened
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: UnixMillis = UnixMillis(1_000_000);
+
+    /// Fails the only origin until its breaker opens at [`START`].
+    fn broken() -> OriginPool {
+        let pool = OriginPool::default();
+        for _ in 0..BREAKER.failures_to_open {
+            let leave = pool.choose(&[0], START).picked.unwrap();
+            pool.report(leave, Shown::Failing, START);
+        }
+        pool
+    }
+
+    #[test]
+    fn a_trial_that_never_ends_leaves_its_place_to_another_after_a_while() {
+        let pool = broken();
+        let now = START.plus(BREAKER.open_for_ms);
+        assert!(pool.choose(&[0], now).picked.is_some(), "the trial, whose caller leaves");
+        let choice = pool.choose(&[0], now.plus(TRIAL_MS_MAX));
+        assert_eq!((choice.picked, choice.wait_ms), (None, 1), "one at a time");
+        assert!(pool.choose(&[0], now.plus(TRIAL_MS_MAX + 1)).picked.is_some());
+    }
+
+    #[test]
+    fn a_doubtful_origin_is_probed_by_one_and_tried_by_one_once_it_has_said_ready() {
+        let pool = broken();
+        let now = START.plus(BREAKER.open_for_ms);
+        let first = pool.choose(&[0, 1], now);
+        assert_eq!(first.picked.map(|leave| leave.origin), Some(1));
+        let probe = first.doubtful[0];
+        assert_eq!(probe.origin, 0);
+        assert!(pool.choose(&[0, 1], now).doubtful.is_empty(), "one probe at a time");
+        pool.report(probe, Shown::Ready, now);
+        let trial = pool.choose(&[0, 1], now).picked.unwrap();
+        assert_eq!(trial.origin, 0);
+        assert_eq!(pool.choose(&[0, 1], now).picked.map(|leave| leave.origin), Some(1), "one trial at a time");
+        assert!(pool.report(trial, Shown::Failing, now), "a failed trial opens the breaker again");
+        assert!(
+            pool.choose(&[0], now.plus(BREAKER.open_for_ms)).picked.is_some(),
+            "asked when nobody else is left"
+        );
+    }
+
+    #[test]
+    fn silence_opens_a_breaker_unless_somebody_else_was_answered_meanwhile() {
+        let (pool, later) = (OriginPool::default(), START.plus(1_000));
+        let leaves = |count: u32| (0..count).map(|_| pool.choose(&[0], START).picked.unwrap()).collect::<Vec<_>>();
+        let silent = leaves(BREAKER.failures_to_open);
+        let (answered, waiting) = (leaves(1), leaves(2 * BREAKER.failures_to_open));
+        let opened = |leaves: Vec<Leave>| leaves.into_iter().any(|leave| pool.report(leave, Shown::Silent, later));
+        pool.report(answered[0], Shown::Alive, START.plus(500));
+        assert!(!opened(waiting), "slow, not gone");
+        let other = OriginPool::default();
+        let has_opened: Vec<bool> =
+            silent.into_iter().map(|leave| other.report(leave, Shown::Silent, later)).collect();
+        assert_eq!(has_opened, [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn an_origin_that_is_not_ready_is_asked_only_when_there_is_nobody_else() {
+        let pool = OriginPool::default();
+        let leave = pool.choose(&[0, 1], START).picked.unwrap();
+        pool.report(leave, Shown::NotReady(u64::MAX), START);
+        let later = START.plus(REST_MS_MAX - 1);
+        assert_eq!(pool.choose(&[0, 1], later).picked.map(|leave| leave.origin), Some(1));
+        assert_eq!(pool.choose(&[0], later).picked.map(|leave| leave.origin), Some(0));
+        assert_eq!(pool.choose_sound(&[0], later), None);
+        assert_eq!(pool.sound_first(vec![0, 1], later), [1, 0]);
+        assert_eq!(pool.sound_first(vec![0, 1], START.plus(REST_MS_MAX)), [0, 1]);
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use lede_shared::clock::UnixMillis;
-use lede_shared::quota::{LeaseQuestion, Ledger};
+use lede_shared::quota::{LeaseQuestion, Ledger, WireError};
 
 /// The name under which the ledger is stored.
 pub(crate) const LEDGER: &str = "ledger";
@@ -36,13 +36,8 @@ impl QuotaKeeper {
     ///
     /// # Errors
     /// When the question is not one.
-    pub(crate) fn answer(
-        &self,
-        now: UnixMillis,
-        stored: Option<&str>,
-        question: &str,
-    ) -> Result<Kept, serde_json::Error> {
-        let question: LeaseQuestion = serde_json::from_str(question)?;
+    pub(crate) fn answer(&self, now: UnixMillis, stored: Option<&str>, question: &str) -> Result<Kept, WireError> {
+        let question = LeaseQuestion::decode(question)?;
         let mut kept = self.0.borrow_mut();
         let read = stored.filter(|_| kept.is_none()).map(Ledger::decode);
         let was_lost = matches!(read, Some(Err(_)));
@@ -50,7 +45,7 @@ impl QuotaKeeper {
             None => Ledger::new(now),
             Some(read) => read.unwrap_or_else(|_| Ledger::after_loss(now, &question.limits)),
         });
-        let answer = serde_json::to_string(&ledger.answer(now, &question))?;
+        let answer = ledger.answer(now, &question).encode();
         Ok(Kept { answer, ledger: ledger.encode(), was_lost })
     }
 }

@@ -14,7 +14,6 @@ use futures_util::{StreamExt, stream};
 use lede_shared::api::{BATCH_BODY_BYTES_MAX, BatchItem, BatchRequest, BatchResponse};
 use lede_shared::headers::{CACHE_STATUS, NDJSON, accept_names};
 use lede_shared::plan::Scope;
-use lede_shared::problem::{FieldError, FieldErrorCode, Problem};
 use lede_shared::signature::Claims;
 
 use self::forward::{Forwarded, forward};
@@ -36,7 +35,7 @@ pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Res
     let wants_lines = request.headers.get(ACCEPT).is_some_and(|accept| accept_names(accept, NDJSON));
     let body = receive_json(context.bindings.clock.as_ref(), request, BATCH_BODY_BYTES_MAX).await?;
     let requests = BatchRequest::from_json(&body)?;
-    within_plan(&principal, requests.items.len())?;
+    principal.record.plan.takes_batch_of(requests.items.len())?;
     let looking_up = look_up_all(context, &principal, requests.items);
     let mut sorted = context.timed(&context.spans.cache_ms, looking_up).await;
     let bill = charge(context, &principal, &mut sorted).await?;
@@ -47,18 +46,6 @@ pub(crate) async fn batch(context: &Rc<RequestContext>, request: Request) -> Res
     } else {
         as_document(context, &claims, (sorted, bill)).await
     })
-}
-
-fn within_plan(principal: &Principal, requests_count: usize) -> Result<(), Problem> {
-    let requests_max = usize::from(principal.record.plan.batch_requests_max);
-    if requests_count <= requests_max {
-        return Ok(());
-    }
-    Err(Problem::invalid_fields(vec![FieldError {
-        pointer: "/requests".to_owned(),
-        code: FieldErrorCode::OutOfRange,
-        detail: format!("may have {requests_max} requests on your plan"),
-    }]))
 }
 
 /// One charge for all that was found and one for all that has to be generated. When only the second is refused, its items
@@ -169,23 +156,5 @@ fn with_cache_status(response: Response, cache_status: Option<String>) -> Respon
 fn revalidate_behind(context: &Rc<RequestContext>, claims: &Claims, stale: Vec<Pending>) {
     if !stale.is_empty() {
         context.behind(forward(context, claims, stale).for_each(|_| ready(())));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use lede_shared::api_key::TenantId;
-    use lede_shared::plan::KeyRecord;
-
-    use super::*;
-
-    #[test]
-    fn a_batch_larger_than_the_plan_allows_is_a_422_that_says_so() {
-        let mut record = KeyRecord::standard(TenantId::parse("acme").unwrap());
-        record.plan.batch_requests_max = 2;
-        let principal = Principal { record: Rc::new(record) };
-        assert!(within_plan(&principal, 2).is_ok());
-        let problem = within_plan(&principal, 3).unwrap_err();
-        assert_eq!((problem.status, problem.errors[0].pointer.as_str()), (422, "/requests"));
     }
 }

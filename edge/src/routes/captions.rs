@@ -222,7 +222,7 @@ fn unservable(context: &RequestContext, cause: &str) -> Problem {
     Problem::new(ProblemCode::InternalError, "the cached answer could not be served")
 }
 
-pub(super) fn store_behind(
+pub(crate) fn store_behind(
     context: &Rc<RequestContext>,
     key: CacheKey,
     freshness: FreshnessRecord,

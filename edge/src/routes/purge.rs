@@ -9,7 +9,7 @@ use lede_shared::problem::{FieldError, FieldErrorCode, Problem, ProblemCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::auth::{Principal, authenticate};
+use crate::auth::{authenticate, require};
 use crate::body::receive_json;
 use crate::context::RequestContext;
 use crate::error::Failure;
@@ -37,7 +37,7 @@ struct Purged {
 /// Purges what the body names.
 pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) -> Result<Response, Failure> {
     let principal = authenticate(context, &request.headers).await?;
-    may_administer(&principal)?;
+    require(&principal, Scope::Admin)?;
     let body = receive_json(context.bindings.clock.as_ref(), request, BODY_BYTES_MAX).await?;
     let scope = read_scope(&body)?;
     let epoch_ms = purge(context, &scope).await.map_err(|error| {
@@ -50,13 +50,6 @@ pub(crate) async fn from_body(context: &Rc<RequestContext>, request: Request) ->
     let name = name.map(str::to_owned);
     let purged = Purged { scope, name, epoch_ms, holds_everywhere_from_ms };
     Ok(Response::json(to_json(&purged)).with(CACHE_CONTROL, "no-store"))
-}
-
-fn may_administer(principal: &Principal) -> Result<(), Problem> {
-    if principal.record.allows(Scope::Admin) {
-        return Ok(());
-    }
-    Err(Problem::new(ProblemCode::Forbidden, "this needs a key with the scope admin"))
 }
 
 /// Reads `{"scope": "all"}` or `{"scope": "tenant" | "model" | "policy", "name": "…"}`.
@@ -105,21 +98,9 @@ fn fault(pointer: &str, code: FieldErrorCode, detail: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
-    use lede_shared::plan::KeyRecord;
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn only_a_key_for_administration_may_purge() {
-        let record = KeyRecord::standard(TenantId::parse("acme").unwrap());
-        let admin = KeyRecord { scopes: vec![Scope::Admin], ..record.clone() };
-        assert_eq!(may_administer(&Principal { record: Rc::new(admin) }), Ok(()));
-        let refused = may_administer(&Principal { record: Rc::new(record) }).unwrap_err();
-        assert_eq!((refused.code, refused.status), (ProblemCode::Forbidden, 403));
-    }
 
     #[test]
     fn each_scope_is_read_with_its_name() {

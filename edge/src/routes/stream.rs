@@ -13,8 +13,7 @@ use lede_shared::api::stream::{StreamEvent, replayed};
 use lede_shared::cache_key::CacheKey;
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::Cacheability;
-use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM, X_ACCEL_BUFFERING, accepts_event_stream};
-use lede_shared::problem::Problem;
+use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM, EVENT_STREAM_ESSENCE, X_ACCEL_BUFFERING, accept_names};
 
 use super::captions::{
     Wanted, after_origin, forwarded_failure, not_cached, revalidate_behind, served, store_behind,
@@ -34,7 +33,8 @@ const DETAIL: &str = "streamed";
 
 /// Is a stream asked for? `HEAD` asks for none.
 pub(super) fn is_wanted(request: &Request) -> bool {
-    request.method != Method::Head && request.headers.get(ACCEPT).is_some_and(accepts_event_stream)
+    let names_it = |accept: &str| accept_names(accept, EVENT_STREAM_ESSENCE);
+    request.method != Method::Head && request.headers.get(ACCEPT).is_some_and(names_it)
 }
 
 /// Fresh: replay. Stale: replay, and revalidate behind. Miss: pass the origin's stream on, and store behind.
@@ -50,7 +50,7 @@ pub(super) async fn answer(
             if revalidate && response_cache::may_revalidate(context, &wanted.key) {
                 revalidate_behind(context, principal, wanted);
             }
-            Ok(replay(context, &answer)?)
+            replay(context, &answer)
         }
         Lookup::Miss { why, .. } if context.directives.only_if_cached => Err(not_cached(why)),
         Lookup::Miss { why, stale_if_error } => forward(context, principal, wanted, (why, stale_if_error)).await,
@@ -67,22 +67,28 @@ async fn forward(
     let charge = quota::charge(context, principal, cost).await?;
     let claims = origin_client::claims(context, principal);
     let asking = origin_client::ask_streaming(context, &claims, (wanted.request.to_json(), &wanted.key));
-    match (context.timed(&context.spans.origin_ms, asking).await, stale_if_error) {
-        (Ok(begun), _) => Ok(pass_on(context, (wanted.key, charge), why, begun)),
-        (Err(failure), stale_if_error) => {
-            charge.settle(Cost::Hits(1).cells());
-            match stale_if_error.filter(|_| failure.is_outage()) {
-                Some(stale) => {
-                    context.warn("served_stale_if_error", failure.problem.code.as_str());
-                    Ok(replay(context, &stale)?)
-                }
-                None => Err(forwarded_failure(why, failure)),
-            }
+    let failure = match context.timed(&context.spans.origin_ms, asking).await {
+        Ok(begun) => return Ok(pass_on(context, wanted.key, (why, charge), begun)),
+        Err(failure) => failure,
+    };
+    settle_as_hit(Some(charge));
+    match stale_if_error.filter(|_| failure.is_outage()) {
+        Some(stale) => {
+            context.warn("served_stale_if_error", failure.problem.code.as_str());
+            replay(context, &stale)
         }
+        None => Err(forwarded_failure(why, failure)),
     }
 }
 
-fn replay(context: &RequestContext, cached: &CachedAnswer) -> Result<Response, Problem> {
+/// What was not generated for this caller costs what a hit costs.
+fn settle_as_hit(charge: Option<Charge>) {
+    if let Some(charge) = charge {
+        charge.settle(Cost::Hits(1).cells());
+    }
+}
+
+fn replay(context: &RequestContext, cached: &CachedAnswer) -> Result<Response, Failure> {
     let outcome = CacheOutcome::Hit { ttl_s: cached.freshness.ttl_s(context.now()) };
     let cache_status = edge_cache_status(outcome, Some(cached.tier.into()));
     let events = replayed(&served(context, cached)?);
@@ -91,8 +97,8 @@ fn replay(context: &RequestContext, cached: &CachedAnswer) -> Result<Response, P
 
 fn pass_on(
     context: &Rc<RequestContext>,
-    (key, charge): (CacheKey, Charge),
-    why: ForwardReason,
+    key: CacheKey,
+    (why, charge): (ForwardReason, Charge),
     (mut origin, first): (OriginStream, Told),
 ) -> Response {
     let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
@@ -116,7 +122,7 @@ fn respond(cache_status: String, body: Body) -> Response {
 struct Passing {
     context: Rc<RequestContext>,
     key: CacheKey,
-    /// Who leaves before the end pays all of it.
+    /// Until it is known what it is worth. Who leaves before pays all of it.
     charge: Option<Charge>,
     first: Option<Told>,
     /// None when everything has been told.
@@ -131,11 +137,11 @@ impl Passing {
         match self.origin.as_mut()?.next(&self.context).await {
             Ok(Some(told)) => Some(self.pass(told)),
             Ok(None) => {
-                self.origin = None;
+                self.end();
                 None
             }
             Err(failure) => {
-                self.origin = None;
+                self.end();
                 Some(self.error(failure))
             }
         }
@@ -143,15 +149,21 @@ impl Passing {
 
     fn pass(&mut self, told: Told) -> Vec<u8> {
         if let Some(response) = told.done {
+            let charge = self.charge.take();
+            if response.performance_metrics.cache_hit {
+                settle_as_hit(charge);
+            }
             self.store(response);
         }
         told.events
     }
 
-    fn store(&mut self, response: CaptionResponse) {
-        if response.performance_metrics.cache_hit {
-            self.settle();
-        }
+    fn end(&mut self) {
+        self.origin = None;
+        settle_as_hit(self.charge.take());
+    }
+
+    fn store(&self, response: CaptionResponse) {
         let context = &self.context;
         let created = self.origin.as_ref().map_or(context.started_at, |origin| origin.created);
         if response_cache::storable(context, &response) == Cacheability::Storable {
@@ -159,16 +171,8 @@ impl Passing {
         }
     }
 
-    /// What was not generated for this caller costs what a hit costs.
-    fn settle(&mut self) {
-        if let Some(charge) = self.charge.take() {
-            charge.settle(Cost::Hits(1).cells());
-        }
-    }
-
     /// In place of what the origin has left untold. Whole events only have been passed on, so this is one too.
-    fn error(&mut self, failure: OriginFailure) -> Vec<u8> {
-        self.settle();
+    fn error(&self, failure: OriginFailure) -> Vec<u8> {
         let problem = failure.problem.for_request(self.context.trace.request_id.as_str());
         StreamEvent::Error(problem).to_sse().into_bytes()
     }

@@ -86,7 +86,7 @@ fn check_signature(request: &OutgoingRequest, body: &[u8]) {
     assert!(request.headers.get(X_DEADLINE_MS).is_some());
 }
 
-fn caption_for(request: &ValidRequest) -> CaptionResponse {
+pub(super) fn caption_for(request: &ValidRequest) -> CaptionResponse {
     caption_response(&format!("About {}", request.content_description()))
 }
 

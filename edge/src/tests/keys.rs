@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use lede_shared::api_key::{ApiKeyHash, TenantId};
 use lede_shared::clock::UnixMillis;
-use lede_shared::plan::{KeyRecord, Scope};
+use lede_shared::plan::{KeyRecord, Plan, Scope};
 use lede_shared::problem::{Problem, ProblemCode};
 use lede_shared::signature::{SignatureHeaders, SignedRequest, SigningKey};
 
@@ -325,6 +325,17 @@ fn a_key_without_the_scope_is_forbidden_to_have_captions_made() {
         let response = deployment.send(request);
         assert_eq!((response.status, problem(&response).code), (403, ProblemCode::Forbidden));
     }
+}
+
+#[test]
+fn a_batch_has_as_many_requests_as_the_plan_takes() {
+    let (deployment, one_key) = deployment();
+    let plan = Plan { batch_requests_max: 1, ..Plan::default() };
+    *one_key.record.borrow_mut() = Some(KeyRecord { plan, ..standard() });
+    let item = r#"{"content_description": "a"}"#;
+    let two = deployment.send(batch(&format!(r#"{{"requests": [{item}, {item}]}}"#)));
+    assert_eq!(problem(&two).errors[0].pointer, "/requests");
+    assert_eq!(deployment.send(batch(&format!(r#"{{"requests": [{item}]}}"#))).status, 200);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use lede_shared::problem::{Problem, ProblemCode};
 use super::deployment::{Deployment, generate, problem};
 use super::fixtures::{answer, origin_down, problem_answer, sound_origin};
 use crate::bindings::in_memory::ChunksInMemory;
-use crate::bindings::{FetchError, IncomingResponse, OutgoingRequest};
+use crate::bindings::{Clock, FetchError, IncomingResponse, OutgoingRequest};
 use crate::http::{CONTENT_LENGTH, JSON, RETRY_AFTER};
 
 const A: &str = "https://a.example";
@@ -84,7 +84,14 @@ fn no_request_is_lost_when_one_of_two_origins_fails_in_any_way() {
 fn a_silent_origin_is_hedged_and_then_left_alone() {
     let deployment = Deployment::with_origins(BOTH, sound_origin);
     deployment.origin.silent.borrow_mut().push(A.to_owned());
-    assert_eq!(answered(&deployment, 0..100), 100);
+    let first_at_a = (0..).find(|number| {
+        assert_eq!(answered(&deployment, *number..number + 1), 1);
+        generations_at(&deployment, A) == 1
+    });
+    assert!(first_at_a.is_some());
+    let waited_ms = deployment.clock.now().0 - super::deployment::NOW_MS;
+    assert_eq!(waited_ms, 5_000, "a quarter of the time");
+    assert_eq!(answered(&deployment, 20..120), 100);
     assert!(deployment.log.has("origin_hedged"));
     assert!(generations_at(&deployment, A) < 20, "{}", generations_at(&deployment, A));
 }

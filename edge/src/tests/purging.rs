@@ -8,16 +8,17 @@ use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::CacheKey;
 use lede_shared::clock::UnixMillis;
 use lede_shared::headers::X_LEDE_CLAIMS;
-use lede_shared::plan::{KeyRecord, Plan};
+use lede_shared::plan::{KeyRecord, Plan, Scope};
 use lede_shared::policy::POLICY;
 use lede_shared::problem::ProblemCode;
 
-use super::deployment::{Deployment, generate, json, post, problem, request};
-use super::fixtures::MODEL;
+use super::deployment::{Deployment, NOW_MS, binding, generate, json, post, problem, request};
+use super::fixtures::{MODEL, answer, sound_origin};
 use crate::auth::Principal;
 use crate::bindings::BindingError;
 use crate::bindings::in_memory::StoreHealth;
-use crate::http::Method;
+use crate::config::Config;
+use crate::http::{JSON, Method};
 use crate::response_cache::epochs::{self, HOLDS_EVERYWHERE_AFTER_MS, PurgeScope};
 use crate::response_cache::key_of;
 
@@ -221,11 +222,62 @@ fn many_tenants_with_entries_of_their_own_are_remembered_within_a_bound_and_corr
     let deployment = Deployment::new();
     let of = |number: u32| key(&deployment, &principal(&format!("tenant-{number}"), true));
     let first = of(0);
-    (0..3_000).for_each(|number| drop(of(number)));
+    for number in 0..3_000 {
+        of(number);
+    }
     assert_eq!(of(0), first);
     let purged = PurgeScope::Tenant(TenantId::parse("tenant-0").unwrap());
     purge(&deployment, &purged).unwrap();
     assert_ne!(of(0), first);
+}
+
+/// A deployment in front of an origin that knows one key, which may do everything and shares nothing.
+fn of_an_administrator() -> Deployment {
+    let record = KeyRecord {
+        tenant: TenantId::parse("acme").unwrap(),
+        scopes: vec![Scope::Captions, Scope::Admin],
+        plan: Plan { cache_is_private: true, ..Plan::default() },
+    };
+    let record = serde_json::json!(record).to_string();
+    let mut deployment = Deployment::with_origin(move |request| {
+        if request.url.contains("/internal/keys/") {
+            Ok(answer(200, JSON, &record))
+        } else {
+            sound_origin(request)
+        }
+    });
+    let config = Config::read(|name| binding(name).filter(|_| name != "API_KEY_HASHES"));
+    deployment.config = config.map(Rc::new);
+    deployment
+}
+
+#[test]
+fn an_administrator_purges_over_http_and_is_told_from_when_it_holds() {
+    let deployment = of_an_administrator();
+    for (scope, name) in
+        [("all", None), ("tenant", Some("acme")), ("model", Some(MODEL)), ("policy", Some("2025-12"))]
+    {
+        is_hit(&deployment);
+        assert!(is_hit(&deployment), "{scope}");
+        let body = match name {
+            Some(name) => format!(r#"{{"scope": "{scope}", "name": "{name}"}}"#),
+            None => format!(r#"{{"scope": "{scope}"}}"#),
+        };
+        let response = deployment.send_and_finish(post(PURGE, body.as_bytes()));
+        assert_eq!(response.status, 200);
+        let purged = json(&response);
+        assert_eq!((purged["scope"].as_str(), purged["name"].as_str()), (Some(scope), name));
+        assert_eq!(purged["epoch_ms"], NOW_MS);
+        assert_eq!(purged["holds_everywhere_from_ms"], NOW_MS + HOLDS_EVERYWHERE_AFTER_MS);
+        assert!(!is_hit(&deployment), "{scope}");
+    }
+    let unclear = deployment.send(post(PURGE, br#"{"scope": "some"}"#));
+    assert_eq!(problem(&unclear).code, ProblemCode::InvalidFields);
+
+    deployment.captions.write_health.set(StoreHealth::Failing);
+    let unwritten = problem(&deployment.send(post(PURGE, br#"{"scope": "all"}"#)));
+    assert_eq!((unwritten.status, unwritten.retry_after_s), (500, Some(1)));
+    assert!(deployment.log.has("purge_failed"));
 }
 
 #[test]

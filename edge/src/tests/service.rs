@@ -102,3 +102,27 @@ fn a_deployment_without_a_secret_says_which_one() {
         assert!(deployment.log.has("not_configured"));
     }
 }
+
+#[test]
+fn a_page_of_another_site_may_ask_and_read_every_answer_problems_too() {
+    let deployment = Deployment::new();
+    let preflight = deployment.send(request(Method::Options, GENERATE_PATH));
+    assert_eq!(preflight.status, 204);
+    assert!(preflight.headers.get("access-control-allow-headers").unwrap().contains("authorization"));
+    assert!(preflight.headers.get("access-control-allow-methods").unwrap().contains("POST"));
+    let answers = [
+        preflight,
+        deployment.send(generate(r#"{"content_description": "Sunset"}"#)),
+        deployment.send(generate("{}")),
+        deployment.send(without_key(GENERATE_PATH)),
+        deployment.send(request(Method::Get, "/nowhere")),
+    ];
+    for answer in answers {
+        assert_eq!(answer.headers.get("access-control-allow-origin"), Some("*"), "{}", answer.status);
+        assert!(answer.headers.get("access-control-allow-credentials").is_none());
+        let exposed = answer.headers.get("access-control-expose-headers").unwrap();
+        for name in ["cache-status", "server-timing", "ratelimit", "retry-after", "etag", "x-request-id"] {
+            assert!(exposed.contains(name), "{name}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use lede_shared::problem::{Problem, ProblemCode};
 
 use super::deployment::{Deployment, FRESH_S, STALE_WHILE_REVALIDATE_S, generate, json, problem, request, with};
 use super::fixtures::{answer, caption_response, origin_down, problem_answer};
-use crate::bindings::in_memory::ChunksInMemory;
+use crate::bindings::in_memory::{ChunksInMemory, settled};
 use crate::bindings::{BindingError, ByteSource, FetchError, IncomingResponse};
 use crate::http::{ACCEPT, AGE, Body, CACHE_CONTROL, CONTENT_TYPE, Headers, JSON, Method, Request, Response};
 
@@ -45,7 +45,7 @@ fn read(response: &mut Response) -> Vec<StreamEvent> {
     match &mut response.body {
         Body::Whole(body) => take(body),
         Body::Streamed(source) => {
-            while let Some(piece) = source.next_chunk().now_or_never().expect("the twin has more").unwrap() {
+            while let Some(piece) = settled(source.next_chunk()).expect("the twin has more").unwrap() {
                 take(&piece);
             }
         }
@@ -170,7 +170,7 @@ fn a_stream_that_is_cut_ends_with_an_error_and_is_not_stored() {
     let last = whole.find("event: done").unwrap();
     // Between two events, inside of one, and inside of the last.
     for cut in [whole.find("event: variant").unwrap(), whole.find("event: variant").unwrap() + 30, last + 40] {
-        let beginning = whole[..cut].as_bytes().to_vec();
+        let beginning = whole.as_bytes()[..cut].to_vec();
         let deployment =
             Deployment::with_origin(move |_| Ok(stream_of(ChunksInMemory::broken_after(&[&beginning]))));
         let mut response = deployment.send(streaming(generate(SUNSET)));
@@ -181,7 +181,7 @@ fn a_stream_that_is_cut_ends_with_an_error_and_is_not_stored() {
         assert_eq!((problem.code, &problem.request_id), (ProblemCode::OriginUnavailable, &request_id), "{cut}");
         assert_eq!(events.iter().filter(|event| matches!(event, StreamEvent::Error(_))).count(), 1);
         deployment.background.finish();
-        assert!(deployment.captions.entries.borrow().is_empty());
+        assert!(deployment.keeps_nothing());
         assert!(deployment.log.has("origin_answer_unreadable"));
     }
 }
@@ -193,7 +193,7 @@ fn a_stream_that_stops_coming_ends_with_a_504() {
     deployment.set_origin(move |_| {
         // The platform cuts the body when the request's time is over.
         let (clock, whole) = (clock.clone(), replayed(&caption_response("Hello")));
-        let start = whole[..=whole.find("\n\n").unwrap() + 1].as_bytes().to_vec();
+        let start = whole.as_bytes()[..whole.find("\n\n").unwrap() + 2].to_vec();
         Ok(stream_of(Late { first: Some(start), clock }))
     });
     let events = read(&mut deployment.send(streaming(generate(SUNSET))));
@@ -230,7 +230,7 @@ fn an_error_of_the_origin_is_the_last_event_and_nothing_is_stored() {
     let events = read(&mut deployment.send(streaming(generate(SUNSET))));
     assert_eq!(error(&events).code, ProblemCode::GenerationFailed);
     deployment.background.finish();
-    assert!(deployment.captions.entries.borrow().is_empty());
+    assert!(deployment.keeps_nothing());
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn what_must_not_be_kept_is_streamed_and_not_stored() {
     assert_eq!(done(&read(&mut other.send(streaming(generate(SUNSET))))).model, "lede-nano-2");
     for deployment in [no_store, other] {
         deployment.background.finish();
-        assert!(deployment.captions.entries.borrow().is_empty());
+        assert!(deployment.keeps_nothing());
     }
 }
 
@@ -308,11 +308,56 @@ fn a_caller_who_leaves_lets_go_of_the_origin_and_nothing_is_stored() {
         }))
     });
     let Body::Streamed(mut body) = deployment.send(streaming(generate(SUNSET))).body else { panic!("no stream") };
-    assert!(body.next_chunk().now_or_never().unwrap().unwrap().is_some());
-    assert!(body.next_chunk().now_or_never().is_none(), "the origin is still writing");
+    assert!(settled(body.next_chunk()).unwrap().unwrap().is_some());
+    assert!(settled(body.next_chunk()).is_none(), "the origin is still writing");
     assert!(!is_dropped.get());
     drop(body);
     assert!(is_dropped.get());
     deployment.background.finish();
-    assert!(deployment.captions.entries.borrow().is_empty());
+    assert!(deployment.keeps_nothing());
+}
+
+#[test]
+fn an_origin_that_breaks_off_before_its_first_event_is_left_for_another() {
+    let beginnings: [fn() -> ChunksInMemory; 2] =
+        [|| ChunksInMemory::broken_after(&[b"event: sta"]), || ChunksInMemory::new(&[b": keep-alive\n"])];
+    for beginning in beginnings {
+        let deployment = Deployment::with_origins("https://a.example,https://b.example", move |request| {
+            Ok(stream_of(if request.url.starts_with("https://a.example") { beginning() } else { pieces(100) }))
+        });
+        for number in 0..20 {
+            let body = format!(r#"{{"content_description": "Post number {number}"}}"#);
+            assert_eq!(done(&read(&mut deployment.send(streaming(generate(&body))))).caption, "Hello");
+        }
+        assert!(deployment.log.has("origin_answer_broken_off"));
+    }
+}
+
+/// Cells that are left, by `RateLimit`.
+fn cells_left(deployment: &Deployment) -> u64 {
+    let answer = deployment.send(with(generate(SUNSET), CACHE_CONTROL, "max-age=0"));
+    let limits = answer.headers.get("ratelimit").unwrap_or_else(|| panic!("{:?}", answer.headers)).to_owned();
+    let left = limits.split("r=").nth(1).and_then(|rest| rest.split([';', ',']).next());
+    left.and_then(|left| left.parse().ok()).unwrap_or_else(|| panic!("{limits}"))
+}
+
+#[test]
+fn what_is_generated_costs_what_it_always_does_and_anything_else_costs_a_hit() {
+    let spent = |told: CaptionResponse, cut: bool| {
+        let deployment = Deployment::with_origin(move |request| {
+            if request.headers.get(ACCEPT) != Some("text/event-stream") {
+                return origin_down(request);
+            }
+            let whole = replayed(&told).into_bytes();
+            let end = if cut { whole.len() - 5 } else { whole.len() };
+            Ok(stream_of(ChunksInMemory::broken_after(&[&whole[..end]])))
+        });
+        let before = cells_left(&deployment);
+        read(&mut deployment.send(streaming(with(generate(SUNSET), CACHE_CONTROL, "no-store"))));
+        // The question itself costs a hit, since nobody answers it.
+        before - cells_left(&deployment) - 1
+    };
+    let generated = caption_response("Hello");
+    let hit = generated.clone().served_from(lede_shared::api::CacheTier::Hot, 1.0);
+    assert_eq!((spent(generated.clone(), false), spent(hit, false), spent(generated, true)), (10, 1, 1));
 }

@@ -48,6 +48,14 @@ impl Principal {
         }
     }
 
+    /// May the caller send a batch of that many requests?
+    ///
+    /// # Errors
+    /// 422 when the key's plan does not take so many.
+    pub fn may_send_batch_of(&self, requests_count: usize) -> Result<(), ApiError> {
+        self.key.as_ref().map_or(Ok(()), |record| record.plan.takes_batch_of(requests_count)).map_err(Into::into)
+    }
+
     /// Is it the edge, asking on nobody's behalf?
     ///
     /// # Errors

@@ -33,6 +33,7 @@ pub async fn post(
 ) -> Result<Response, ApiError> {
     authorized.principal.require(Scope::Captions)?;
     let batch = BatchRequest::from_json(&authorized.body)?;
+    authorized.principal.may_send_batch_of(batch.items.len())?;
     let asking = asking(&headers, &context, app.config.server.request_timeout());
     let at_once_max = app.config.server.batch_concurrency_max;
     let answers = answers(app, batch, (authorized.principal.claims, asking));
@@ -82,6 +83,7 @@ async fn one(
     (claims, asking): (&Claims, Asking),
 ) -> Result<CaptionResponse, ApiError> {
     let key = app.captions.key_of(request, claims);
+    app.captions.count(request, key, claims);
     let answer = app.captions.answer(request, key, asking).await?;
     serde_json::from_slice(&answer.body).map_err(ApiError::internal)
 }

@@ -12,7 +12,7 @@ use lede_shared::api::ValidRequest;
 use lede_shared::api::stream::{KEEP_ALIVE, StreamEvent};
 use lede_shared::cache_key::CacheKey;
 use lede_shared::cache_status::CacheStatus;
-use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM, X_ACCEL_BUFFERING, accepts_event_stream};
+use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM, EVENT_STREAM_ESSENCE, X_ACCEL_BUFFERING, accept_names};
 use lede_shared::problem::ProblemCode;
 use lede_shared::request_id::RequestId;
 
@@ -27,7 +27,9 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Is a stream asked for?
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).iter().any(|accept| accept.to_str().is_ok_and(accepts_event_stream))
+    let names_it =
+        |accept: &HeaderValue| accept.to_str().is_ok_and(|accept| accept_names(accept, EVENT_STREAM_ESSENCE));
+    headers.get_all(header::ACCEPT).iter().any(names_it)
 }
 
 /// Answers event by event. What fails before the first event is an answer like any other.

@@ -30,7 +30,7 @@ pub(crate) const SPECIALS: [&str; 6] =
 pub(crate) const CAPTION: u32 = 3;
 pub(crate) const TAG: u32 = 4;
 pub(crate) const END: u32 = 5;
-const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
+pub(crate) const SIGNING_KEY: &str = "k1=0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
 /// Markers, and one entry for each byte.
 const ENTRIES: usize = MARKERS + 256;
 /// Specials, styles, emoji levels and calls to action.
@@ -179,15 +179,20 @@ pub(crate) fn signed_request(
     nonce: u8,
     signed_at: UnixMillis,
 ) -> Request<Body> {
+    let claims = Claims::of(TenantId::parse("acme").unwrap());
+    signed_for(&claims, (method, path, body), nonce, signed_at)
+}
+
+/// The same for another caller.
+pub(crate) fn signed_for(
+    claims: &Claims,
+    (method, path, body): (&str, &str, &str),
+    nonce: u8,
+    signed_at: UnixMillis,
+) -> Request<Body> {
     let key = SigningKey::parse(SIGNING_KEY).unwrap();
     let signed = SignedRequest { method, path_and_query: path, body: body.as_bytes() };
-    let headers = SignatureHeaders::sign(
-        &key,
-        &signed,
-        &Claims::of(TenantId::parse("acme").unwrap()),
-        signed_at,
-        [nonce; 16],
-    );
+    let headers = SignatureHeaders::sign(&key, &signed, claims, signed_at, [nonce; 16]);
     let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     for (name, value) in headers.pairs() {
         request = request.header(name, value);

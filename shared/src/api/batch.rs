@@ -62,6 +62,7 @@ fn item(index: usize, request: Value) -> Result<ValidRequest, Problem> {
 }
 
 /// One item's answer.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchItem {
     /// Position in the batch, from 0.
@@ -74,6 +75,7 @@ pub struct BatchItem {
 }
 
 /// What became of one item; on the wire the member `response` or the member `problem`.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchOutcome {
@@ -95,6 +97,7 @@ impl BatchItem {
 }
 
 /// All answers, in the order of the requests.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchResponse {
     /// One for each request.

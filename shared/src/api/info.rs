@@ -10,6 +10,7 @@ use super::{
 use crate::policy::POLICY;
 
 /// What a service is and takes.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceInfo {
     /// `lede`.
@@ -37,6 +38,7 @@ pub struct ServiceInfo {
 }
 
 /// The limits of a request and of a post.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceLimits {
     /// Longest `content_description`.

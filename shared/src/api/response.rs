@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A caption with its variants and how it was made.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaptionResponse {
     /// `cap_` and 24 hex digits; equal requests have equal ids.
@@ -35,6 +36,7 @@ impl CaptionResponse {
 }
 
 /// One caption.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
     /// The text, without hashtags.
@@ -50,6 +52,7 @@ pub struct Variant {
 }
 
 /// Lengths of a post text.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// UTF-16 code units, the safe reading of the platform's limit.
@@ -59,6 +62,7 @@ pub struct Counts {
 }
 
 /// Something the caller should know; never a fault of the request.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// Machine-readable.
@@ -68,6 +72,7 @@ pub struct Warning {
 }
 
 /// What a caller is warned of.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarningCode {
@@ -92,6 +97,7 @@ pub enum WarningCode {
 }
 
 /// Tokens of all variants together.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Read by the model.
@@ -101,6 +107,7 @@ pub struct Usage {
 }
 
 /// How an answer was made. Times are milliseconds.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PerformanceMetrics {
     /// From reading the request to the answer, on the side that answered.
@@ -108,10 +115,12 @@ pub struct PerformanceMetrics {
     /// Did it come from a cache?
     pub cache_hit: bool,
     /// Which tier; `null` for a generated caption.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub cache_tier: Option<CacheTier>,
     /// Waiting for the device.
     pub queue_time: f64,
     /// Tokens written per second of device time; `null` for a hit.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub tokens_per_second: Option<f64>,
 }
 
@@ -130,6 +139,7 @@ impl PerformanceMetrics {
 }
 
 /// The tiers of the response cache, from the caller inwards.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

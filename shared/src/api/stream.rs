@@ -35,6 +35,7 @@ pub enum StreamEvent {
 }
 
 /// What is known of an answer before it is written.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamStart {
     /// As in the answer.
@@ -46,6 +47,7 @@ pub struct StreamStart {
 }
 
 /// More of a variant's text.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draft {
     /// Which variant, from 0.
@@ -55,6 +57,7 @@ pub struct Draft {
 }
 
 /// A variant's draft is void.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DraftReset {
     /// Which variant, from 0.
@@ -62,6 +65,7 @@ pub struct DraftReset {
 }
 
 /// A variant of the answer.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinalVariant {
     /// Which variant, from 0.

@@ -19,6 +19,7 @@ macro_rules! wire_words {
 }
 
 /// How a caption sounds.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(
     Clone,
     Copy,
@@ -56,6 +57,7 @@ pub enum Style {
 wire_words!(Style);
 
 /// How much device time a caption may cost.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(
     Clone,
     Copy,
@@ -87,6 +89,7 @@ pub enum OptimizationLevel {
 wire_words!(OptimizationLevel);
 
 /// How many emoji a caption may have.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(
     Clone,
     Copy,
@@ -118,6 +121,7 @@ pub enum EmojiLevel {
 wire_words!(EmojiLevel);
 
 /// What a caption asks its readers to do.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(
     Clone,
     Copy,

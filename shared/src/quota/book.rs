@@ -1,6 +1,9 @@
 //! The isolate's side: the leases it has of one tenant, and what it knows of the rest.
 
-use super::{CellsLeft, LEASE_MS, LeaseAnswer, LeaseQuestion, LeaseRefusal, LeaseReport, Limit, Limits};
+use super::{
+    CLOCK_LAG_MS_MAX, CellsLeft, LEASE_GRACE_MS, LEASE_MS, LeaseAnswer, LeaseQuestion, LeaseRefusal, LeaseReport,
+    Limit, Limits,
+};
 use crate::clock::UnixMillis;
 use crate::gcra::{Quota, UnixNanos};
 
@@ -28,8 +31,31 @@ struct Lease {
     cells_unspent: u64,
     /// Spent by requests that are still under way and may give some back.
     cells_reserved: u64,
-    /// By the isolate's clock.
+    /// By the isolate's clock. From then on it is only reported.
     ends: UnixMillis,
+    last_spent: UnixMillis,
+}
+
+impl Lease {
+    fn is_about_to_end(&self, now: UnixMillis) -> bool {
+        self.ends.since(now) < RETURN_BEFORE_END_MS
+    }
+
+    /// The ledger may still be told of it.
+    fn is_known(&self, now: UnixMillis) -> bool {
+        self.ends.plus(LEASE_GRACE_MS) > now
+    }
+
+    /// Gives back what will not be spent any more.
+    fn report(&mut self, now: UnixMillis) -> LeaseReport {
+        let cells_returned = if self.is_about_to_end(now) { std::mem::take(&mut self.cells_unspent) } else { 0 };
+        LeaseReport {
+            lease: self.lease,
+            cells_kept: self.cells_unspent + self.cells_reserved,
+            cells_returned,
+            spent_ago_ms: now.since(self.last_spent.plus(CLOCK_LAG_MS_MAX)),
+        }
+    }
 }
 
 /// A refusal that still holds.
@@ -56,6 +82,7 @@ struct Demand {
 #[derive(Clone, Copy, Debug)]
 struct View {
     at: UnixMillis,
+    limits: Limits,
     left: CellsLeft,
 }
 
@@ -106,11 +133,11 @@ impl LeaseBook {
     }
 
     /// Takes `cells` out of the leases, those that end first before the others.
-    pub fn reserve(&mut self, now: UnixMillis, cells: u64) -> Outcome {
-        self.leases.retain(|lease| lease.ends > now);
-        let outcome = if self.unspent() >= cells {
-            Outcome::Admitted(self.take(cells))
-        } else if let Some(refusal) = self.refusal_now(now, cells) {
+    pub fn reserve(&mut self, now: UnixMillis, cells: u64, limits: &Limits) -> Outcome {
+        self.leases.retain(|lease| lease.is_known(now));
+        let outcome = if self.unspent(now) >= cells {
+            Outcome::Admitted(self.take(now, cells))
+        } else if let Some(refusal) = never_fits(cells, limits).or_else(|| self.refusal_now(now, cells, limits)) {
             Outcome::Refused(refusal)
         } else {
             return Outcome::Ask;
@@ -120,14 +147,15 @@ impl LeaseBook {
         outcome
     }
 
-    fn take(&mut self, cells: u64) -> Reservation {
+    fn take(&mut self, now: UnixMillis, cells: u64) -> Reservation {
         let mut missing = cells;
         let mut parts = Vec::new();
-        for lease in &mut self.leases {
+        for lease in self.leases.iter_mut().filter(|lease| lease.ends > now) {
             let part = lease.cells_unspent.min(missing);
             if part > 0 {
                 lease.cells_unspent -= part;
                 lease.cells_reserved += part;
+                lease.last_spent = now;
                 missing -= part;
                 parts.push((lease.lease, part));
             }
@@ -135,8 +163,8 @@ impl LeaseBook {
         Reservation(parts)
     }
 
-    /// The request has cost `cells_spent`, at most what it reserved. What is left of a lease that has ended meanwhile is
-    /// gone.
+    /// The request has cost `cells_spent`, at most what it reserved. What is left is spent
+    /// by the next request, or given back when the lease has ended meanwhile.
     pub fn settle(&mut self, reservation: Reservation, cells_spent: u64) {
         let mut spent_left = cells_spent;
         for (name, reserved) in reservation.0 {
@@ -149,7 +177,9 @@ impl LeaseBook {
         }
     }
 
-    fn refusal_now(&self, now: UnixMillis, cells: u64) -> Option<LeaseRefusal> {
+    /// What the ledger said last about a request like this, as long as it holds for this plan.
+    fn refusal_now(&self, now: UnixMillis, cells: u64, limits: &Limits) -> Option<LeaseRefusal> {
+        let View { at, left, .. } = self.view.filter(|view| view.limits == *limits)?;
         let remembered = self.refusal.filter(|kept| kept.kept_until > now && cells >= kept.cells_needed);
         if let Some(kept) = remembered {
             return Some(LeaseRefusal {
@@ -157,31 +187,36 @@ impl LeaseBook {
                 wait_ms: kept.wait_until.map(|until| until.since(now)),
             });
         }
-        let not_its_turn = LeaseRefusal { limit: Limit::Burst, wait_ms: Some(self.turn.since(now)) };
-        (self.turn > now).then_some(not_its_turn)
+        if self.turn <= now {
+            return None;
+        }
+        let missing = cells - self.unspent(now);
+        if missing > left.daily {
+            return Some(LeaseRefusal { limit: Limit::Daily, wait_ms: Some(now.day_ends_in_ms()) });
+        }
+        let back_in_ms = Quota::new(limits.cells_per_minute, limits.burst_cells)
+            .refill_ms(missing.saturating_sub(left.burst))
+            .saturating_add(CLOCK_LAG_MS_MAX);
+        let wait_ms = at.plus(back_in_ms).max(self.turn).since(now);
+        Some(LeaseRefusal { limit: Limit::Burst, wait_ms: Some(wait_ms) })
     }
 
     /// Should the ledger be asked before somebody needs it: because the leases run low, or because one is about to end
     /// and what is left of it would be lost?
     #[must_use]
     pub fn wants_renewal(&self, now: UnixMillis) -> bool {
-        if self.leases.iter().any(|lease| lease.cells_unspent > 0 && is_about_to_end(lease, now)) {
+        let mut known = self.leases.iter().filter(|lease| lease.is_known(now));
+        if known.any(|lease| lease.cells_unspent > 0 && lease.is_about_to_end(now)) {
             return true;
         }
         let worth_it = self.newest_cells >= self.cells_per_request() * RENEWED_REQUESTS_MIN;
-        worth_it && self.turn <= now && self.unspent() < self.newest_cells / 4
+        worth_it && self.turn <= now && self.unspent(now) < self.newest_cells / 4
     }
 
     /// What to ask, and what to report by the way. Leases that are about to end are given back: from here on they are
     /// not spent any more, whatever becomes of the question.
     pub fn question(&mut self, now: UnixMillis, cells_needed: u64, limits: Limits) -> LeaseQuestion {
-        let reports = self.leases.iter_mut().map(|lease| {
-            let cells_returned =
-                if is_about_to_end(lease, now) { std::mem::take(&mut lease.cells_unspent) } else { 0 };
-            let cells_kept = lease.cells_unspent + lease.cells_reserved;
-            LeaseReport { lease: lease.lease, cells_kept, cells_returned }
-        });
-        let reports = reports.collect();
+        let reports = self.leases.iter_mut().map(|lease| lease.report(now)).collect();
         self.leases.retain(|lease| lease.cells_unspent + lease.cells_reserved > 0);
         LeaseQuestion {
             limits,
@@ -200,8 +235,13 @@ impl LeaseBook {
         answer: &LeaseAnswer,
     ) {
         if let Some(granted) = answer.lease {
-            let ends = sent.plus(granted.duration_ms);
-            let lease = Lease { lease: granted.lease, cells_unspent: granted.cells, cells_reserved: 0, ends };
+            let lease = Lease {
+                lease: granted.lease,
+                cells_unspent: granted.cells,
+                cells_reserved: 0,
+                ends: sent.plus(granted.duration_ms),
+                last_spent: now,
+            };
             self.newest_cells = granted.cells;
             self.cells_per_request = self.cells_per_request();
             self.demand = Demand { since: now, cells: 0, requests: 0 };
@@ -217,16 +257,15 @@ impl LeaseBook {
             kept_until: now.plus(refusal.wait_ms.unwrap_or(REFUSAL_MS_MAX).min(REFUSAL_MS_MAX)),
         });
         self.turn = now.plus(answer.ask_again_ms);
-        self.view = Some(View { at: now, left: answer.left });
+        self.view = Some(View { at: now, limits: question.limits, left: answer.left });
     }
 
     /// What is left of both limits as far as this isolate knows: what it has leased, and what the ledger had left when it
     /// was asked last. `None` before the first answer.
     #[must_use]
     pub fn left(&self, now: UnixMillis, quota: &Quota) -> Option<CellsLeft> {
-        let View { at, left } = self.view?;
-        let unspent =
-            self.leases.iter().filter(|lease| lease.ends > now).map(|lease| lease.cells_unspent).sum::<u64>();
+        let View { at, left, .. } = self.view?;
+        let unspent = self.unspent(now);
         let back = UnixNanos::from_ms(now.since(at)).0 / quota.emission_interval_ns();
         Some(CellsLeft {
             burst: left.burst.saturating_add(back).saturating_add(unspent).min(quota.burst_cells()),
@@ -240,8 +279,8 @@ impl LeaseBook {
         self.leases.iter().any(|lease| lease.ends > now)
     }
 
-    fn unspent(&self) -> u64 {
-        self.leases.iter().map(|lease| lease.cells_unspent).sum()
+    fn unspent(&self, now: UnixMillis) -> u64 {
+        self.leases.iter().filter(|lease| lease.ends > now).map(|lease| lease.cells_unspent).sum()
     }
 
     fn cells_per_request(&self) -> u64 {
@@ -257,6 +296,13 @@ impl LeaseBook {
     }
 }
 
-fn is_about_to_end(lease: &Lease, now: UnixMillis) -> bool {
-    lease.ends.since(now) < RETURN_BEFORE_END_MS
+fn never_fits(cells: u64, limits: &Limits) -> Option<LeaseRefusal> {
+    let limit = if cells > Quota::new(limits.cells_per_minute, limits.burst_cells).burst_cells() {
+        Limit::Burst
+    } else if cells > limits.daily_cells {
+        Limit::Daily
+    } else {
+        return None;
+    };
+    Some(LeaseRefusal { limit, wait_ms: None })
 }

@@ -1,7 +1,6 @@
 //! The tenant's side: what was granted, to whom, and what of it may still be spent.
 
-use serde::{Deserialize, Serialize};
-
+use super::wire::{Reader, Writer};
 use super::{
     CellsLeft, GrantedLease, LEASE_GRACE_MS, LEASE_MS, LEASES_MAX, LeaseAnswer, LeaseQuestion, LeaseRefusal,
     LeaseReport, Limit, Limits,
@@ -9,7 +8,6 @@ use super::{
 use crate::clock::{DAY_MS, UnixMillis};
 use crate::gcra::{Quota, Refusal, UnixNanos};
 
-const VERSION: u8 = 1;
 /// Every counter of a ledger stays below.
 const COUNTER_MAX: u64 = 1 << 62;
 /// No isolate gets more of the burst than one part in this many at once, unless a single request needs more.
@@ -20,7 +18,7 @@ const TURN_SHARES: u64 = 16;
 const TURN_MS_MAX: u64 = 10_000;
 
 /// A lease that has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OpenLease {
     lease: u64,
     /// By the ledger's clock, the grace included.
@@ -29,11 +27,9 @@ struct OpenLease {
     cells_held: u64,
 }
 
-/// Every cell of one tenant. Serialised as JSON with a version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Every cell of one tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
-    version: u8,
     /// Of the plan that the TAT was counted by.
     emission_interval_ns: u64,
     tat: UnixNanos,
@@ -60,7 +56,6 @@ impl Ledger {
     #[must_use]
     pub fn new(now: UnixMillis) -> Self {
         Self {
-            version: VERSION,
             emission_interval_ns: 1,
             tat: UnixNanos(0),
             leases: Vec::new(),
@@ -92,23 +87,37 @@ impl Ledger {
     /// # Errors
     /// When it is anything else.
     pub fn decode(text: &str) -> Result<Self, LedgerError> {
-        let ledger: Self = serde_json::from_str(text).map_err(|_| LedgerError)?;
+        let ledger = Self::read(&mut Reader::of(text).ok_or(LedgerError)?).ok_or(LedgerError)?;
         let in_order = ledger.leases.is_sorted_by_key(|open| open.expires_ms);
         let named = ledger.leases.iter().all(|open| open.lease < ledger.next_lease);
         // No plan holds more than 2^32 cells at once, and no sum of the others wraps.
         let counters = [ledger.next_lease, ledger.day_cells, ledger.seen_ms, ledger.turns_until_ms];
-        let bounded = ledger.leases.len() <= LEASES_MAX
-            && ledger.leases.iter().all(|open| open.cells_held <= u64::from(u32::MAX))
+        let bounded = ledger.leases.iter().all(|open| open.cells_held <= u64::from(u32::MAX))
             && counters.iter().all(|counter| *counter <= COUNTER_MAX);
-        let sound = ledger.version == VERSION && ledger.emission_interval_ns > 0 && in_order && named && bounded;
-        if sound { Ok(ledger) } else { Err(LedgerError) }
+        if ledger.emission_interval_ns > 0 && in_order && named && bounded { Ok(ledger) } else { Err(LedgerError) }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let [emission_interval_ns, tat, next_lease, day, day_cells, seen_ms, turns_until_ms] = reader.numbers()?;
+        let open = |reader: &mut Reader<'_>| {
+            let [lease, expires_ms, cells_held] = reader.numbers()?;
+            Some(OpenLease { lease, expires_ms, cells_held })
+        };
+        let leases = reader.list(LEASES_MAX, open)?;
+        let tat = UnixNanos(tat);
+        let ledger =
+            Self { emission_interval_ns, tat, leases, next_lease, day, day_cells, seen_ms, turns_until_ms };
+        reader.is_at_end().then_some(ledger)
     }
 
     /// For the store.
     #[must_use]
     pub fn encode(&self) -> String {
-        // Numbers only: nothing in it refuses to be written, and an empty text reads as a lost ledger.
-        serde_json::to_string(self).unwrap_or_default()
+        let Self { emission_interval_ns, tat, leases, next_lease, day, day_cells, seen_ms, turns_until_ms } = self;
+        let mut writer = Writer::new();
+        writer.numbers(&[*emission_interval_ns, tat.0, *next_lease, *day, *day_cells, *seen_ms, *turns_until_ms]);
+        writer.list(leases, |OpenLease { lease, expires_ms, cells_held }| [*lease, *expires_ms, *cells_held]);
+        writer.finish()
     }
 
     /// Cells that were granted and may still be spent.
@@ -121,11 +130,12 @@ impl Ledger {
     pub fn answer(&mut self, now: UnixMillis, question: &LeaseQuestion) -> LeaseAnswer {
         let now_ms = now.0.max(self.seen_ms);
         let quota = quota_of(&question.limits);
+        self.spend(now_ms, &question.reports);
         self.advance(now_ms);
-        self.adopt(now_ms, &quota);
         for report in &question.reports {
-            self.settle(report);
+            self.take_back(report);
         }
+        self.adopt(now_ms, &quota);
         let room = self.room(now_ms, &quota, &question.limits);
         match self.refusal(now_ms, &quota, question, room) {
             Some(refusal) => self.refuse(now_ms, &quota, question, refusal),
@@ -175,14 +185,25 @@ impl Ledger {
         self.emission_interval_ns = new_ns;
     }
 
-    /// What a lease that has not ended gives back drains at once; what was spent of it drains from now on. A report
-    /// that comes twice or out of order changes nothing, since what is kept never rises.
-    fn settle(&mut self, report: &LeaseReport) {
+    /// What was spent is held no longer, from the time on at which the report says it was spent, or from what was
+    /// last seen here, in another report too, when that is later: what has been answered cannot be changed. A report that comes twice or out of
+    /// order changes nothing, since what is kept never rises.
+    fn spend(&mut self, now_ms: u64, reports: &[LeaseReport]) {
+        for report in reports {
+            self.advance(now_ms.saturating_sub(report.spent_ago_ms).max(self.seen_ms));
+            if let Some(open) = self.leases.iter_mut().find(|open| open.lease == report.lease) {
+                let not_spent = report.cells_kept.saturating_add(report.cells_returned);
+                open.cells_held = open.cells_held.min(not_spent);
+            }
+        }
+    }
+
+    /// What a lease that has not ended gives back was never spent.
+    fn take_back(&mut self, report: &LeaseReport) {
         let Some(open) = self.leases.iter_mut().find(|open| open.lease == report.lease) else { return };
-        let kept = report.cells_kept.min(open.cells_held);
-        let returned = report.cells_returned.min(open.cells_held - kept);
-        open.cells_held = kept;
-        if kept == 0 {
+        let returned = open.cells_held.saturating_sub(report.cells_kept).min(report.cells_returned);
+        open.cells_held -= returned;
+        if open.cells_held == 0 {
             self.leases.retain(|open| open.lease != report.lease);
         }
         self.tat = self.tat.minus(self.emission_interval_ns.saturating_mul(returned));
@@ -252,10 +273,10 @@ impl Ledger {
     }
 
     /// When cells are scarce, isolates ask one after the other, each when a lease worth its question has come back.
-    /// Otherwise each would ask for every cell.
+    /// Otherwise each would ask for every cell. A day's cells do not come back, so nobody need wait for a turn at them.
     fn next_turn_ms(&mut self, now_ms: u64, quota: &Quota, question: &LeaseQuestion) -> u64 {
         let worthwhile = question.cells_worthwhile.min(quota.burst_cells() / TURN_SHARES).max(1);
-        if self.room(now_ms, quota, &question.limits) >= worthwhile {
+        if quota.available(UnixNanos::from_ms(now_ms), self.tat) >= worthwhile {
             return 0;
         }
         let after_ms = self.turns_until_ms.max(now_ms) + quota.refill_ms(worthwhile);
@@ -273,4 +294,133 @@ impl Ledger {
 
 fn quota_of(limits: &Limits) -> Quota {
     Quota::new(limits.cells_per_minute, limits.burst_cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One cell a second, ten at once.
+    const LIMITS: Limits = Limits { cells_per_minute: 60, burst_cells: 10, daily_cells: 1_000 };
+    const BEGIN_MS: u64 = 20_000 * DAY_MS;
+
+    fn at_s(seconds: u64) -> UnixMillis {
+        UnixMillis(BEGIN_MS + seconds * 1_000)
+    }
+
+    fn need(cells_needed: u64) -> LeaseQuestion {
+        LeaseQuestion { limits: LIMITS, cells_needed, cells_wanted: 0, cells_worthwhile: 1, reports: Vec::new() }
+    }
+
+    fn report(lease: u64, cells_kept: u64, cells_returned: u64, spent_ago_ms: u64) -> LeaseReport {
+        LeaseReport { lease, cells_kept, cells_returned, spent_ago_ms }
+    }
+
+    /// A ledger whose ten cells were leased at once, and the lease's name.
+    fn all_leased() -> (Ledger, u64) {
+        let mut ledger = Ledger::new(at_s(0));
+        let granted = ledger.answer(at_s(0), &need(10)).lease.unwrap();
+        assert_eq!(granted.cells, 10);
+        (ledger, granted.lease)
+    }
+
+    fn cells_after(ledger: &mut Ledger, now: UnixMillis, reports: &[LeaseReport]) -> u64 {
+        ledger.answer(now, &LeaseQuestion { reports: reports.to_vec(), ..need(0) }).left.burst
+    }
+
+    #[test]
+    fn cells_that_may_still_be_spent_do_not_drain() {
+        let (mut ledger, lease) = all_leased();
+        assert_eq!(cells_after(&mut ledger, at_s(50), &[]), 0);
+        assert_eq!(cells_after(&mut ledger, at_s(55), &[report(lease, 0, 0, 0)]), 0, "spent just now");
+        assert_eq!(cells_after(&mut ledger, at_s(59), &[]), 4);
+    }
+
+    #[test]
+    fn spent_cells_drain_from_when_they_were_spent_but_not_from_before_what_was_answered_meanwhile() {
+        let (mut ledger, lease) = all_leased();
+        assert_eq!(cells_after(&mut ledger.clone(), at_s(8), &[report(lease, 0, 0, 5_000)]), 5);
+        assert_eq!(cells_after(&mut ledger, at_s(6), &[]), 0);
+        assert_eq!(cells_after(&mut ledger, at_s(8), &[report(lease, 0, 0, 5_000)]), 2);
+    }
+
+    #[test]
+    fn what_is_given_back_was_never_spent() {
+        let (mut ledger, lease) = all_leased();
+        let answer =
+            ledger.answer(at_s(1), &LeaseQuestion { reports: vec![report(lease, 2, 7, 1_000)], ..need(0) });
+        assert_eq!((ledger.held_cells(), answer.left), (2, CellsLeft { burst: 8, daily: 997 }));
+    }
+
+    #[test]
+    fn reports_that_come_twice_or_out_of_order_give_nothing_back_a_second_time() {
+        let (mut ledger, lease) = all_leased();
+        for reports in
+            [report(lease, 3, 4, 0), report(lease, 3, 4, 0), report(lease, 8, 0, 0), report(lease, 3, 7, 0)]
+        {
+            assert_eq!(cells_after(&mut ledger, at_s(0), &[reports]), 4);
+            assert_eq!(ledger.held_cells(), 3);
+        }
+        assert_eq!(cells_after(&mut ledger, at_s(0), &[report(lease + 1, 0, 10, 0)]), 4, "nobody's lease");
+    }
+
+    #[test]
+    fn a_lease_that_nobody_reports_is_spent_when_it_ends_and_late_returns_change_nothing() {
+        let (mut ledger, lease) = all_leased();
+        let end_s = (LEASE_MS + LEASE_GRACE_MS) / 1_000;
+        assert_eq!(cells_after(&mut ledger, at_s(end_s - 1), &[]), 0);
+        assert_eq!(cells_after(&mut ledger, at_s(end_s + 3), &[report(lease, 0, 10, 0)]), 3);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_stands_still() {
+        let (mut ledger, lease) = all_leased();
+        cells_after(&mut ledger, at_s(9), &[report(lease, 0, 0, 9_000)]);
+        assert_eq!(cells_after(&mut ledger, at_s(2), &[]), 9);
+        assert_eq!(cells_after(&mut ledger, at_s(10), &[]), 10);
+    }
+
+    #[test]
+    fn no_more_leases_are_granted_at_once_than_the_ledger_holds() {
+        let mut ledger = Ledger::new(at_s(0));
+        let roomy =
+            |cells_needed| LeaseQuestion { limits: Limits { burst_cells: 1_000, ..LIMITS }, ..need(cells_needed) };
+        for _ in 0..LEASES_MAX {
+            assert!(ledger.answer(at_s(0), &roomy(1)).lease.is_some());
+        }
+        let refused = ledger.answer(at_s(5), &roomy(1));
+        let wait_ms = Some(LEASE_MS + LEASE_GRACE_MS - 5_000);
+        assert_eq!(refused.refusal, Some(LeaseRefusal { limit: Limit::Burst, wait_ms }));
+        assert!(Ledger::decode(&ledger.encode()).is_ok());
+    }
+
+    #[test]
+    fn after_a_loss_nothing_comes_back_before_every_unknown_lease_has_ended() {
+        let mut ledger = Ledger::after_loss(at_s(0), &LIMITS);
+        let end_s = (LEASE_MS + LEASE_GRACE_MS) / 1_000;
+        assert_eq!(cells_after(&mut ledger, at_s(end_s), &[]), 0);
+        assert_eq!(cells_after(&mut ledger, at_s(end_s + 4), &[]), 4);
+        assert_eq!(ledger.answer(at_s(end_s + 4), &need(1)).refusal.unwrap().limit, Limit::Daily);
+        assert!(ledger.answer(at_s(DAY_MS / 1_000), &need(1)).lease.is_some());
+    }
+
+    #[test]
+    fn another_plan_keeps_what_was_spent() {
+        let (mut ledger, lease) = all_leased();
+        let faster = Limits { cells_per_minute: 600, burst_cells: 20, daily_cells: 1_000 };
+        let question = LeaseQuestion { limits: faster, reports: vec![report(lease, 0, 0, 0)], ..need(0) };
+        assert_eq!(ledger.answer(at_s(0), &question).left.burst, 10);
+        assert_eq!(ledger.answer(at_s(1), &LeaseQuestion { limits: faster, ..need(0) }).left.burst, 20);
+    }
+
+    #[test]
+    fn what_is_no_ledger_is_refused() {
+        let (ledger, _) = all_leased();
+        let sound = ledger.encode();
+        assert_eq!(Ledger::decode(&sound), Ok(ledger));
+        let shorter = &sound[..sound.rfind(' ').unwrap()];
+        for garbage in ["", "garbage", "{}", shorter, &format!("{sound} 0"), &format!("2{}", &sound[1..])] {
+            assert_eq!(Ledger::decode(garbage), Err(LedgerError), "{garbage}");
+        }
+    }
 }

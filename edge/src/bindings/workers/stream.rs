@@ -23,8 +23,6 @@ pub(super) struct PlatformBody {
     carrier: Carrier,
     stream: web_sys::ReadableStream,
     reader: Option<web_sys::ReadableStreamDefaultReader>,
-    /// It is being read piece by piece and has neither ended nor broken.
-    is_open: bool,
 }
 
 impl PlatformBody {
@@ -34,8 +32,7 @@ impl PlatformBody {
             Carrier::Request(request) => request.body(),
             Carrier::Response { response, .. } => response.body(),
         };
-        stream
-            .map(|stream| Box::new(Self { carrier, stream, reader: None, is_open: false }) as Box<dyn ByteSource>)
+        stream.map(|stream| Box::new(Self { carrier, stream, reader: None }) as Box<dyn ByteSource>)
     }
 
     async fn read_whole(&self) -> Result<Vec<u8>, JsValue> {
@@ -55,29 +52,13 @@ impl PlatformBody {
                 self.reader.insert(reader)
             }
         };
-        self.is_open = true;
-        let chunk = read(reader).await;
-        self.is_open = matches!(chunk, Ok(Some(_)));
-        chunk
-    }
-}
-
-async fn read(reader: &web_sys::ReadableStreamDefaultReader) -> Result<Option<Vec<u8>>, JsValue> {
-    let read = JsFuture::from(reader.read()).await?;
-    let done = js_sys::Reflect::get(&read, &"done".into())?.is_truthy();
-    if done {
-        return Ok(None);
-    }
-    let chunk: js_sys::Uint8Array = js_sys::Reflect::get(&read, &"value".into())?.dyn_into()?;
-    Ok(Some(chunk.to_vec()))
-}
-
-/// Who stops reading in the middle leaves: the sender learns that nobody wants the rest.
-impl Drop for PlatformBody {
-    fn drop(&mut self) {
-        if let Some(reader) = self.reader.take().filter(|_| self.is_open) {
-            let _ = reader.cancel();
+        let read = JsFuture::from(reader.read()).await?;
+        let done = js_sys::Reflect::get(&read, &"done".into())?.is_truthy();
+        if done {
+            return Ok(None);
         }
+        let chunk: js_sys::Uint8Array = js_sys::Reflect::get(&read, &"value".into())?.dyn_into()?;
+        Ok(Some(chunk.to_vec()))
     }
 }
 

@@ -158,12 +158,11 @@ impl Group {
         let Some(Opened { origin, .. }) = self.opened.take() else { return };
         self.turns.retain(|turn| *turn != origin);
         self.turns.push_back(origin);
+        let may_go_on = origin_client::leave_broken_off(&self.context, origin, cause) && self.rounds_left > 0;
         if is_over {
             let detail = "the origin did not answer in time";
             self.given_up = Some(Problem::new(ProblemCode::DeadlineExceeded, detail));
-        }
-        let may_go_on = origin_client::leave_broken_off(&self.context, origin, cause) && self.rounds_left > 0;
-        if !is_over && !may_go_on {
+        } else if !may_go_on {
             self.given_up = Some(origin_client::unreadable(&self.context, "nobody else is asked").problem);
         }
     }
