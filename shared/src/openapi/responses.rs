@@ -31,8 +31,16 @@ const ALWAYS: [(&str, &str, &str); 5] = [
         "RFC 9211: what each cache on the way did, the one nearest you last",
         "lede-edge; hit; ttl=86100; detail=workers_kv",
     ),
-    ("RateLimit", "What is left of your quota (r) and when more comes (t), in seconds", "\"standard\";r=9990;t=1"),
-    ("RateLimit-Policy", "Your quota (q) in cells and its window (w) in seconds", "\"standard\";q=600;w=60"),
+    (
+        "RateLimit",
+        "What is left of your quota (r) and when more comes (t), in seconds",
+        "\"burst\";r=9990;t=1, \"daily\";r=999990;t=21600",
+    ),
+    (
+        "RateLimit-Policy",
+        "Your quota (q) in cells and its window (w) in seconds",
+        "\"burst\";q=10000;w=60, \"daily\";q=1000000;w=86400",
+    ),
 ];
 /// Headers of some answers.
 const SOMETIMES: [(&str, &str, &str); 4] = [
