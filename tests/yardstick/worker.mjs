@@ -87,7 +87,7 @@ class Problem extends Error {
 }
 
 async function configure(env) {
-	const keys = env.API_KEY_HASHES.split(",").map((entry) => entry.split("="));
+	const keys = env.API_KEY_HASHES.split(",").filter(Boolean).map((entry) => entry.split("="));
 	const [keyId, secret] = env.EDGE_SIGNING_KEY.split("=");
 	const algorithm = { name: "HMAC", hash: "SHA-256" };
 	const signingKey = await crypto.subtle.importKey("raw", Uint8Array.from(unhex(secret)), algorithm, false, ["sign"]);
