@@ -126,7 +126,7 @@ fn api_keys(text: &str) -> Result<ApiKeyTable, ConfigError> {
 fn api_key_plan(text: Option<String>) -> Result<Plan, ConfigError> {
     let Some(text) = text else { return Ok(Plan::default()) };
     let expected = "a plan as JSON, with every field";
-    serde_json::from_str(&text).map_err(|_| ConfigError::Invalid { name: "API_KEY_PLAN", expected })
+    serde_json::from_slice(text.as_bytes()).map_err(|_| ConfigError::Invalid { name: "API_KEY_PLAN", expected })
 }
 
 fn signing_key(text: &str) -> Result<SigningKey, ConfigError> {

@@ -48,15 +48,6 @@ async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
     warm::warm(workers::config(&env), bindings).await;
 }
 
-/// A panic is a fault of ours and ends its request. Its place is logged; its message might quote a caller.
-#[event(start)]
-fn start() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        worker::console_error!(r#"{{"severity":"error","event":"panic","cause":"{place}"}}"#);
-    }));
-}
-
 #[cfg(feature = "panicking-route")]
 #[expect(clippy::panic, reason = "that is what it is for")]
 fn panic_when_asked(path: &str) {

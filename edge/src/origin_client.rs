@@ -203,6 +203,21 @@ pub(crate) async fn ask_internal<T: DeserializeOwned>(
     ask(context, &Claims::of_the_edge(), &OriginRequest::internal(path_and_query, answer_bytes_max)).await
 }
 
+/// The same question to one of the configured origins, counted from 0, and to no other: each knows something else.
+///
+/// # Errors
+/// Those of [`ask`].
+pub(crate) async fn ask_internal_of<T: DeserializeOwned>(
+    context: &RequestContext,
+    origin: usize,
+    path_and_query: String,
+    answer_bytes_max: usize,
+) -> Result<OriginAnswer<T>, OriginFailure> {
+    let request = OriginRequest::internal(path_and_query, answer_bytes_max);
+    let request = OriginRequest { turns: Turns::Given(vec![origin]), ..request };
+    ask(context, &Claims::of_the_edge(), &request).await
+}
+
 /// The answer cannot have been made later than it was asked for, less the time it has lain at the origin.
 fn created(response: &IncomingResponse, opened: UnixMillis) -> UnixMillis {
     let age_s: u64 = response.headers.get(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0);

@@ -88,10 +88,10 @@ pub(crate) async fn charge(
 }
 
 /// Asks the tenant's object and writes the answer, or that there is none, into the isolate's memory.
-async fn ask(context: &RequestContext, record: &KeyRecord, cells_needed: u64) {
+async fn ask(context: &RequestContext, record: &KeyRecord, cells: u64) {
     let memory = &context.bindings.isolate.quota;
     let sent = context.now();
-    let question = memory.question(&record.tenant, sent, cells_needed, Limits::of(&record.plan));
+    let question = memory.question(&record.tenant, sent, cells, Limits::of(&record.plan));
     let asking = question_object(context, record, &question);
     let answer = within(context.bindings.clock.as_ref(), LIMITER_WAIT_MS, asking).await;
     match answer.unwrap_or_else(|| Err("no answer in time".to_owned())) {

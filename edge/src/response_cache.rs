@@ -9,6 +9,7 @@
 mod colo;
 mod entry;
 pub(crate) mod epochs;
+mod flights;
 mod isolate_memory;
 mod revalidations;
 mod workers_kv;
@@ -27,7 +28,8 @@ use lede_shared::policy::POLICY;
 use lede_shared::popularity::Sketch;
 use lede_shared::request_cache_control::RequestCacheControl;
 
-use self::entry::Entry;
+pub(crate) use self::entry::Entry;
+pub(crate) use self::flights::{Flight, join};
 use crate::auth::Principal;
 use crate::context::RequestContext;
 
@@ -38,6 +40,7 @@ pub(crate) struct Memory {
     /// Counts look-ups in this isolate.
     popularity: RefCell<Sketch>,
     workers_kv_writes: RefCell<write_budget::WriteBudget>,
+    flights: RefCell<flights::Flights>,
     revalidations: RefCell<revalidations::Revalidations>,
     epochs: epochs::EpochMemory,
 }
@@ -250,24 +253,28 @@ pub(crate) fn storable(context: &RequestContext, response: &CaptionResponse) -> 
     cacheability(response, &context.config.model, POLICY.version, context.directives.no_store)
 }
 
-/// Keeps a new answer in this isolate and in the data centre, and in Workers KV when it is popular. A write that fails is
-/// a log line.
-pub(crate) async fn store(
+/// Keeps a new answer in this isolate, at once: who asked for the same meanwhile finds it there. `None` and a log line when
+/// it cannot be written.
+pub(crate) fn keep_here(
     context: &RequestContext,
     key: &CacheKey,
     freshness: FreshnessRecord,
     response: &CaptionResponse,
-) {
-    let entry = match Entry::new(key, freshness, response) {
-        Ok(entry) => entry,
-        Err(error) => return context.warn("entry_not_written", &error.to_string()),
-    };
+) -> Option<Entry> {
+    let written = Entry::new(key, freshness, response);
+    let entry = written.inspect_err(|error| context.warn("entry_not_written", &error.to_string())).ok()?;
     memory(context).entries.borrow_mut().put(*key, entry.clone(), false);
-    colo::write(context, key, &entry).await;
+    Some(entry)
+}
+
+/// Keeps what [`keep_here`] kept in the data centre, too, and in Workers KV when it is popular. A write that fails is a log
+/// line.
+pub(crate) async fn keep_further(context: &RequestContext, key: &CacheKey, entry: &Entry) {
+    colo::write(context, key, entry).await;
     let seen = memory(context).popularity.borrow().estimate(key);
     // Whoever asked the origin has just found nothing fresh in Workers KV.
     if is_popular(context, seen) && may_write(context, key) {
-        promote(context, key, &entry).await;
+        promote(context, key, entry).await;
     }
 }
 

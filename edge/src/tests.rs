@@ -4,7 +4,7 @@ mod bad_input;
 mod batch;
 mod caching;
 mod cost;
-mod deployment;
+pub(crate) mod deployment;
 mod environments;
 pub(crate) mod fixtures;
 mod forwarding;

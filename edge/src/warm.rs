@@ -1,5 +1,5 @@
-//! Warming: a cron event asks the origin for its most popular captions and writes to Workers KV those that it does not
-//! hold fresh, so that data centres where nobody has asked yet have them.
+//! Warming: a cron event asks every origin for its most popular captions and writes to Workers KV those that it does not
+//! hold fresh, so that data centres where nobody has asked yet have them. Each origin answers for its own part of the keys.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -49,19 +49,25 @@ fn not_configured(error: &ConfigError) -> String {
 
 async fn warm_within(context: &Rc<RequestContext>) {
     let epoch = response_cache::shared_epoch(context).await;
+    let origins_count = context.config.origins.len();
     let writes_max = context.config.warm_writes_max;
-    let path = format!("{POPULAR_PATH}?limit={}&epoch={epoch}", writes_max * CAPTIONS_PER_WRITE);
-    // A failure is in the log already.
-    let Ok(answer) = origin_client::ask_internal::<PopularCaptions>(context, path, ANSWER_BYTES_MAX).await else {
-        return;
-    };
-    let counts = Counts::default();
-    let budget = Cell::new(writes_max);
-    let warming = stream::iter(answer.content.captions).for_each_concurrent(WORKERS_KV_CALLS_AT_ONCE, |caption| {
-        warm_one(context, epoch, caption, (&counts, &budget))
-    });
-    warming.await;
-    context.info("warmed", &format!("{counts}"));
+    let captions_max = (writes_max * CAPTIONS_PER_WRITE).div_ceil(origins_count as u64);
+    // One budget for all: what one origin's captions leave of it is the next one's.
+    let (counts, budget) = (Counts::default(), Cell::new(writes_max));
+    let mut has_answer = false;
+    for origin in 0..origins_count {
+        let path = format!("{POPULAR_PATH}?limit={captions_max}&epoch={epoch}");
+        // A failure is in the log already.
+        let asked =
+            origin_client::ask_internal_of::<PopularCaptions>(context, origin, path, ANSWER_BYTES_MAX).await;
+        let Ok(answer) = asked else { continue };
+        has_answer = true;
+        let warm = |caption| warm_one(context, epoch, caption, (&counts, &budget));
+        stream::iter(answer.content.captions).for_each_concurrent(WORKERS_KV_CALLS_AT_ONCE, warm).await;
+    }
+    if has_answer {
+        context.info("warmed", &counts.to_string());
+    }
 }
 
 async fn warm_one(

@@ -41,7 +41,7 @@ pub const LEASES_MAX: usize = 256;
 pub struct LeaseQuestion {
     /// The plan's rate and limits travel along, so that the ledger needs no settings.
     pub limits: Limits,
-    /// What the request at hand costs; 0 when a lease is renewed ahead of need.
+    /// What the request at hand costs beyond what the isolate has; 0 when a lease is renewed ahead of need.
     pub cells_needed: u64,
     /// What the isolate would like, from what it spent lately.
     pub cells_wanted: u64,

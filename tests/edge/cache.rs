@@ -29,12 +29,16 @@ impl Kept {
     }
 
     fn everything(&self) -> Surroundings<'_> {
-        Surroundings { workers_kv: Some(self.workers_kv()), colo: Some(self.folder.path()), faults: &[] }
+        Surroundings {
+            workers_kv: Some(self.workers_kv()),
+            colo: Some(self.folder.path()),
+            ..Surroundings::default()
+        }
     }
 
     /// An edge of another data centre, where these fail.
     fn elsewhere<'a>(&'a self, faults: &'a [&'a str]) -> Surroundings<'a> {
-        Surroundings { workers_kv: Some(self.workers_kv()), colo: None, faults }
+        Surroundings { workers_kv: Some(self.workers_kv()), faults, ..Surroundings::default() }
     }
 
     /// The sunset's caption in every tier.
@@ -188,7 +192,8 @@ async fn an_administrator_s_purge_reaches_the_edge_and_the_origin() {
 async fn a_cron_event_fills_workers_kv_with_what_the_origin_is_asked_for_most() {
     let (origin, kept) = (Origin::start().await, Kept::new());
     let unpopular: Value = json!({ "POPULAR_AFTER_LOOKUPS": "15" });
-    let edge = Edge::start_in(&origin.url, &unpopular, &kept.everything());
+    let alone = Surroundings { without_assets: true, ..kept.everything() };
+    let edge = Edge::start_in(&origin.url, &unpopular, &alone);
     assert_eq!(tier(&edge).await, "origin");
     edge.run_cron().await;
     logged(&edge, "warmed").await;

@@ -75,9 +75,8 @@ async fn of_many_at_once_as_many_are_admitted_as_the_plan_holds() {
 async fn strangers_who_knock_too_often_are_sent_away_before_they_are_told_why() {
     let origin = Origin::start().await;
     let edge = Edge::start(&origin.url);
-    let client = client();
     let knock = |number: u32| {
-        let request = client.post(format!("{}{GENERATE}", edge.url)).bearer_auth(format!("lede_guess_{number}"));
+        let request = client().post(format!("{}{GENERATE}", edge.url)).bearer_auth(format!("lede_guess_{number}"));
         async move { request.json(&sunset()).send().await.unwrap() }
     };
     let mut sent_away = None;

@@ -18,8 +18,15 @@ fn wanted(number: usize) -> Value {
     json!({ "content_description": format!("walk number {number} along the harbour"), "hashtag_count": 0 })
 }
 
-fn both(one: &str, other: &str) -> String {
-    format!("{one},{other}")
+/// An edge before two origins, with a plan that no test here uses up.
+fn edge_before(one: &str, other: &str) -> Edge {
+    let plan = json!({
+        "name": "ample", "cells_per_minute": 1_000_000, "burst_cells": 1_000_000, "daily_cells": 10_000_000,
+        "priority": "normal", "batch_requests_max": 100, "cache_is_private": false,
+    });
+    // A shorter time makes for earlier hedges.
+    let vars = json!({ "API_KEY_PLAN": plan.to_string(), "ORIGIN_TIMEOUT_MS": "10000" });
+    Edge::start_with(&format!("{one},{other}"), &vars)
 }
 
 /// Sends that many different posts, so many at once. The statuses of those that failed.
@@ -49,8 +56,7 @@ async fn whatever_one_origin_does_wrong_no_request_is_lost_that_the_other_can_an
         Conduct::WrongLength,
     ] {
         let bad = BadOrigin::start(conduct).await;
-        let vars = json!({ "ORIGIN_TIMEOUT_MS": "8000" });
-        let edge = Edge::start_with(&both(&bad.url, &good.url), &vars);
+        let edge = edge_before(&bad.url, &good.url);
         assert_eq!(failures(&edge, 0..60, 12).await, [0u16; 0], "{conduct:?}: {}", edge.log());
         let asked = bad.asked();
         assert!((1..=30).contains(&asked), "{conduct:?}: the bad origin was asked {asked} times");
@@ -66,10 +72,10 @@ fn answers(origin: &Origin) -> usize {
     origin.log().matches(r#""route":"/api/v14/generate""#).count()
 }
 
-/// Has `origin` write every known post.
+/// Has `origin` write every known post, under the keys that an edge asks for.
 async fn warm(origin: &Origin) {
-    let asked = stream::iter(0..KNOWN).map(|number| ok_json(post(&origin.url, GENERATE, &wanted(number))));
-    asked.buffer_unordered(8).collect::<Vec<_>>().await;
+    let edge = Edge::start(&origin.url);
+    assert_eq!(failures(&edge, 0..KNOWN, 4).await, [0u16; 0]);
 }
 
 /// So many requests that the edge keeps no answers of, so many at once. The statuses of those that failed.
@@ -86,7 +92,7 @@ async fn load(edge: &Edge, count: usize, at_once: usize) -> Vec<u16> {
 async fn an_origin_that_dies_under_load_loses_no_request_and_gets_its_part_again_when_it_is_back() {
     let (good, mut dying) = tokio::join!(Origin::start(), Origin::start());
     tokio::join!(warm(&good), warm(&dying));
-    let (port, edge) = (dying.port(), Edge::start(&both(&dying.url, &good.url)));
+    let (port, edge) = (dying.port(), edge_before(&dying.url, &good.url));
 
     let kill = async {
         while answers(&dying) < KNOWN + 50 {
@@ -110,7 +116,7 @@ async fn an_origin_that_dies_under_load_loses_no_request_and_gets_its_part_again
 #[tokio::test]
 async fn retries_stay_within_a_tenth_of_a_thousand_requests_and_the_reserve() {
     let (faulty, sound) = (BadOrigin::start(Conduct::EverySecond).await, BadOrigin::start(Conduct::Sound).await);
-    let edge = Edge::start(&both(&faulty.url, &sound.url));
+    let edge = edge_before(&faulty.url, &sound.url);
     let failed = failures(&edge, 0..1_000, 8).await.len();
     let retries = faulty.asked() + sound.asked() - 1_000;
     assert!((1..=100 + 20).contains(&retries), "{retries} retries, {failed} failed");
@@ -119,7 +125,7 @@ async fn retries_stay_within_a_tenth_of_a_thousand_requests_and_the_reserve() {
 #[tokio::test]
 async fn a_dead_origin_is_asked_only_until_its_breaker_opens() {
     let (dead, sound) = (BadOrigin::start(Conduct::ErrorPage).await, BadOrigin::start(Conduct::Sound).await);
-    let edge = Edge::start(&both(&dead.url, &sound.url));
+    let edge = edge_before(&dead.url, &sound.url);
     let begun = Instant::now();
     assert_eq!(failures(&edge, 0..1_000, 16).await, [0u16; 0], "{}", edge.log());
     let opened = 1 + begun.elapsed().as_secs() / BREAKER_OPEN.as_secs();
@@ -130,7 +136,7 @@ async fn a_dead_origin_is_asked_only_until_its_breaker_opens() {
 #[tokio::test]
 async fn captions_that_are_cached_are_answered_without_an_error_when_both_origins_are_gone() {
     let (mut one, mut other) = (Origin::start().await, Origin::start().await);
-    let edge = Edge::start(&both(&one.url, &other.url));
+    let edge = edge_before(&one.url, &other.url);
     assert_eq!(failures(&edge, 0..10, 4).await, [0u16; 0]);
     // The entries are written behind the answers.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -148,7 +154,7 @@ async fn captions_that_are_cached_are_answered_without_an_error_when_both_origin
 #[tokio::test]
 async fn an_origin_that_cannot_be_reached_from_the_start_is_not_missed() {
     let good = Origin::start().await;
-    let edge = Edge::start(&both(&format!("http://127.0.0.1:{}", free_port()), &good.url));
+    let edge = edge_before(&format!("http://127.0.0.1:{}", free_port()), &good.url);
     ok_json(client().get(format!("{}/health/ready", edge.url))).await;
     assert_eq!(failures(&edge, 0..20, 4).await, [0u16; 0], "{}", edge.log());
 }
@@ -224,7 +230,7 @@ async fn a_caller_who_leaves_a_batch_cancels_what_is_still_running() {
 #[tokio::test]
 async fn a_batch_of_two_origins_of_which_one_is_cut_off_is_answered_whole_and_in_order() {
     let (cut, sound) = (BadOrigin::start(Conduct::Cut).await, BadOrigin::start(Conduct::Sound).await);
-    let edge = Edge::start(&both(&cut.url, &sound.url));
+    let edge = edge_before(&cut.url, &sound.url);
     let (_, answer) = ok_json(post(&edge.url, BATCH, &batch_of(40))).await;
     let results = answer["results"].as_array().unwrap();
     let found: Vec<_> = results.iter().map(|item| (item["index"].as_u64(), item["status"].as_u64())).collect();

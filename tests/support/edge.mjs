@@ -52,6 +52,8 @@ const miniflare = new Miniflare({
 	...script,
 	...(settings.kept.workersKv && { kvPersist: settings.kept.workersKv }),
 	...(settings.kept.colo && { cachePersist: settings.kept.colo }),
+	// Miniflare's own Worker for assets stands before ours and cannot pass a cron event on.
+	...(settings.withoutAssets && { assets: undefined }),
 	// `/cdn-cgi/handler/scheduled` runs the cron event.
 	unsafeTriggerHandlers: true,
 	bindings: { ...workerOptions.bindings, ...settings.vars },

@@ -20,6 +20,8 @@ pub struct Surroundings<'a> {
     pub workers_kv: Option<&'a Path>,
     /// The same for the data centre's cache.
     pub colo: Option<&'a Path>,
+    /// The Worker alone: what is to run its cron event has no assets before it.
+    pub without_assets: bool,
     /// What fails: see `edge_faults.mjs`.
     pub faults: &'a [&'a str],
 }
@@ -80,6 +82,7 @@ impl Edge {
         let mut settings = json!({
             "configPath": root.join("wrangler.toml"), "modulesRoot": path_from_environment("LEDE_EDGE_DIR"), "vars": all,
             "kept": { "workersKv": surroundings.workers_kv, "colo": surroundings.colo }, "faults": surroundings.faults,
+            "withoutAssets": surroundings.without_assets,
         });
         for (name, value) in how.as_object().into_iter().flatten() {
             settings[name] = value.clone();

@@ -15,8 +15,41 @@ const EMOJI = new Set(["none", "light", "rich"]);
 const CALLS = new Set(["none", "comment", "save", "share", "link", "shop"]);
 const BLANK = /[\s\p{Cc}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]+/gu;
 
+const STANDARD = { cells_per_minute: 600, burst_cells: 10_000, daily_cells: 1_000_000 };
+const RECORDS_MAX = 1024;
+const LEASE_CELLS = 1000;
+const CELLS_PER_HIT = 1;
+const CELLS_PER_VARIANT = 10;
+const LOOK_UPS_MAX = 8192;
+const POPULAR_AFTER = 2;
+
+// The tenant's quota: a rate and a burst by GCRA, and a day's cells.
+export class QuotaObject {
+	constructor(state) {
+		this.storage = state.storage;
+	}
+
+	async fetch(request) {
+		const { cells, plan } = await request.json();
+		const kept = (this.ledger ??= (await this.storage.get("ledger")) ?? { arrival: 0, day: 0, spent: 0 });
+		const now = Date.now();
+		const day = Math.floor(now / 86_400_000);
+		if (kept.day !== day) Object.assign(kept, { day, spent: 0 });
+		const interval = 60_000 / plan.cells_per_minute;
+		const left = Math.floor((plan.burst_cells * interval - Math.max(0, kept.arrival - now)) / interval);
+		const granted = Math.max(0, Math.min(cells, left, plan.daily_cells - kept.spent));
+		kept.arrival = Math.max(kept.arrival, now) + granted * interval;
+		kept.spent += granted;
+		await this.storage.put("ledger", kept);
+		return Response.json({ cells: granted, daily: plan.daily_cells - kept.spent });
+	}
+}
+
 const encoder = new TextEncoder();
 const entries = new Map();
+const records = new Map();
+const leases = new Map();
+const lookUps = new Map();
 let config;
 
 export default {
@@ -54,14 +87,13 @@ class Problem extends Error {
 }
 
 async function configure(env) {
-	const keys = env.API_KEY_HASHES.split(",").map((entry) => entry.split("="));
+	const keys = env.API_KEY_HASHES.split(",").filter(Boolean).map((entry) => entry.split("="));
 	const [keyId, secret] = env.EDGE_SIGNING_KEY.split("=");
 	const algorithm = { name: "HMAC", hash: "SHA-256" };
 	const signingKey = await crypto.subtle.importKey("raw", Uint8Array.from(unhex(secret)), algorithm, false, ["sign"]);
-	const tiers = new Set((env.YARDSTICK_TIERS ?? "isolate,colo,workers_kv").split(","));
 	const seconds = (name) => Number(env[name]) * 1000;
 	return {
-		keys, keyId, signingKey, tiers,
+		keys, keyId, signingKey,
 		fresh: seconds("CACHE_FRESH_S"), revalidate: seconds("CACHE_STALE_WHILE_REVALIDATE_S"), error: seconds("CACHE_STALE_IF_ERROR_S"),
 	};
 }
@@ -69,28 +101,75 @@ async function configure(env) {
 async function generate(request, env, ctx, started, trace) {
 	if (new URL(request.url).pathname !== GENERATE) throw new Problem(404, "not_found", "no such path");
 	if (request.method !== "POST") throw new Problem(405, "method_not_allowed", "send a POST");
-	const tenant = await authenticate(request.headers.get("authorization"));
+	const record = await authenticate(request, env, trace);
 	const wanted = validate(await readJson(request));
 	const canonical = JSON.stringify(wanted);
 	const key = hex(await sha256(encoder.encode(`lede-caption/2\n${env.MODEL}\n2025-12\n${env.CACHE_EPOCH}\n${canonical}`)));
 	const directives = request.headers.get("cache-control") ?? "";
 	const found = directives.includes("no-cache") ? undefined : await lookUp(key, env, ctx);
 	const now = Date.now();
-	if (found !== undefined && now < found.created + config.fresh) return hit(found, key, started, now);
-	return forward({ request, env, ctx, trace, tenant }, { key, canonical, keep: !directives.includes("no-store") });
+	const fresh = found !== undefined && now < found.created + config.fresh;
+	await charge(record, fresh ? CELLS_PER_HIT : CELLS_PER_VARIANT * wanted.variants, env);
+	const keep = !directives.includes("no-store");
+	const answer = fresh ? hit(found, key, started, now) : await forward({ request, env, ctx, trace, record }, { key, canonical, keep });
+	describeQuota(record, answer.headers);
+	return answer;
 }
 
-async function authenticate(authorization) {
+// What the origin says of a key is good for a while; then it is asked again.
+async function authenticate(request, env, trace) {
+	const authorization = request.headers.get("authorization");
 	if (authorization === null || !/^bearer /i.test(authorization)) {
 		throw new Problem(401, "missing_api_key", "send the key as Authorization: Bearer <API key>");
 	}
 	const hash = hex(await sha256(encoder.encode(authorization.slice(7).trim())));
-	let tenant;
-	for (const [name, known] of config.keys) {
-		if (equal(known, hash)) tenant = name;
+	const { success } = await env.FLOOD_OF_KEYS.limit({ key: hash });
+	if (!success) throw new Problem(429, "rate_limited", "too many requests with this API key");
+	for (const [tenant, known] of config.keys) {
+		if (equal(known, hash)) return { tenant, plan: STANDARD };
 	}
-	if (tenant === undefined) throw new Problem(401, "invalid_api_key", "this API key is not known");
-	return tenant;
+	let kept = records.get(hash);
+	if (kept === undefined || Date.now() - kept.learnt > 60_000) {
+		kept = { learnt: Date.now(), record: await learn(hash, env, trace) };
+		if (records.size >= RECORDS_MAX) records.delete(records.keys().next().value);
+		records.set(hash, kept);
+	}
+	if (kept.record === null) throw new Problem(401, "invalid_api_key", "this API key is not known");
+	return kept.record;
+}
+
+async function learn(hash, env, trace) {
+	const path = `/internal/keys/${hash}`;
+	const headers = await signature(["GET", path, new Uint8Array()], "tenant=lede-edge; priority=normal; epoch=0");
+	headers["x-request-id"] = trace.id;
+	const response = await fetch(env.ORIGINS + path, { headers, redirect: "manual", signal: AbortSignal.timeout(2000) });
+	if (response.status === 404) return null;
+	return response.json();
+}
+
+// Cells come out of a lease of this isolate; its tenant's Durable Object gives another when it does not reach.
+async function charge(record, cells, env) {
+	let lease = leases.get(record.tenant);
+	if (lease === undefined || lease.left < cells) {
+		const stub = env.QUOTA.get(env.QUOTA.idFromName(record.tenant));
+		const asked = JSON.stringify({ cells: LEASE_CELLS, plan: record.plan });
+		const granted = await (await stub.fetch("https://quota.invalid/", { method: "POST", body: asked })).json();
+		if (granted.cells < cells) throw new Problem(429, "rate_limited", "the quota is used up");
+		lease = { left: (lease?.left ?? 0) + granted.cells, daily: granted.daily };
+		leases.set(record.tenant, lease);
+	}
+	lease.left -= cells;
+}
+
+function describeQuota({ tenant, plan }, headers) {
+	const { burst_cells: burst, cells_per_minute: perMinute, daily_cells: daily } = plan;
+	const lease = leases.get(tenant) ?? { left: burst, daily };
+	const left = Math.min(lease.left, burst);
+	const window = Math.max(1, Math.ceil((burst * 60) / perMinute));
+	const whole = Math.ceil(((burst - left) * 60) / perMinute);
+	const dayEnds = 86_400 - Math.floor(Date.now() / 1000) % 86_400;
+	headers["ratelimit-policy"] = `"burst";q=${burst};w=${window}, "daily";q=${daily};w=86400`;
+	headers.ratelimit = `"burst";r=${left};t=${whole}, "daily";r=${lease.daily};t=${dayEnds}`;
 }
 
 function equal(left, right) {
@@ -172,27 +251,18 @@ const FIELDS = {
 
 // Isolate, colo, Workers KV; what a slower tier has is kept in the faster ones.
 async function lookUp(key, env, ctx) {
-	if (config.tiers.has("isolate")) {
-		const entry = entries.get(key);
-		if (entry !== undefined) {
-			entries.delete(key);
-			entries.set(key, entry);
-			return { ...entry, tier: "isolate" };
-		}
+	const entry = entries.get(key);
+	if (entry !== undefined) {
+		entries.delete(key);
+		entries.set(key, entry);
+		return { ...entry, tier: "isolate" };
 	}
-	if (config.tiers.has("colo")) {
-		const stored = await caches.default.match(coloUrl(key));
-		if (stored !== undefined) return keepInIsolate(key, { ...read(await stored.text()), tier: "colo" });
-	}
-	if (config.tiers.has("workers_kv")) {
-		const stored = await env.CAPTIONS.get(`yardstick:${key}`, { type: "text", cacheTtl: 60 });
-		if (stored !== null) {
-			const entry = keepInIsolate(key, { ...read(stored), tier: "workers_kv" });
-			if (config.tiers.has("colo")) ctx.waitUntil(writeColo(key, stored));
-			return entry;
-		}
-	}
-	return undefined;
+	const near = await caches.default.match(coloUrl(key));
+	if (near !== undefined) return keepInIsolate(key, { ...read(await near.text()), tier: "colo" });
+	const far = await env.CAPTIONS.get(`yardstick:${key}`, { type: "text", cacheTtl: 60 });
+	if (far === null) return undefined;
+	ctx.waitUntil(writeColo(key, far));
+	return keepInIsolate(key, { ...read(far), tier: "workers_kv" });
 }
 
 function coloUrl(key) {
@@ -210,10 +280,8 @@ function split(created, body) {
 }
 
 function keepInIsolate(key, entry) {
-	if (config.tiers.has("isolate")) {
-		if (entries.size >= ENTRIES_MAX) entries.delete(entries.keys().next().value);
-		entries.set(key, entry);
-	}
+	if (entries.size >= ENTRIES_MAX) entries.delete(entries.keys().next().value);
+	entries.set(key, entry);
 	return entry;
 }
 
@@ -235,12 +303,12 @@ function answered(body, key, cacheStatus) {
 	return { status: 200, headers, body };
 }
 
-async function forward({ request, env, ctx, trace, tenant }, { key, canonical, keep }) {
+async function forward({ request, env, ctx, trace, record }, { key, canonical, keep }) {
 	const now = Date.now();
 	const timeout = Number(env.ORIGIN_TIMEOUT_MS);
 	const body = encoder.encode(canonical);
 	const headers = {
-		...(await signature(tenant, body, now)),
+		...(await signature(["POST", GENERATE, body], `tenant=${record.tenant}; priority=normal; epoch=0`)),
 		"content-type": "application/json",
 		"x-deadline-ms": String(now + timeout),
 		"x-request-id": trace.id,
@@ -269,18 +337,22 @@ async function forward({ request, env, ctx, trace, tenant }, { key, canonical, k
 function store(key, created, answer, env, ctx) {
 	keepInIsolate(key, split(created, answer));
 	const stored = `${created}\n${answer}`;
-	if (config.tiers.has("colo")) ctx.waitUntil(writeColo(key, stored));
-	if (config.tiers.has("workers_kv_writes")) {
+	ctx.waitUntil(writeColo(key, stored));
+	// Only what is asked for again is worth a write.
+	const times = (lookUps.get(key) ?? 0) + 1;
+	if (lookUps.size >= LOOK_UPS_MAX) lookUps.clear();
+	lookUps.set(key, times);
+	if (times >= POPULAR_AFTER) {
 		const expirationTtl = (config.fresh + config.error) / 1000;
 		ctx.waitUntil(env.CAPTIONS.put(`yardstick:${key}`, stored, { expirationTtl }));
 	}
 }
 
-async function signature(tenant, body, now) {
-	const claims = `tenant=${tenant}; priority=normal; epoch=0`;
+async function signature([method, path, body], claims) {
+	const now = Date.now();
 	const nonce = randomHex(16);
 	const bodyHash = hex(await sha256(body));
-	const message = `v2\nPOST\n${GENERATE}\n${bodyHash}\n${claims}\n${now}\n${nonce}`;
+	const message = `lede-signature/2\n${config.keyId}\n${method}\n${path}\n${bodyHash}\n${claims}\n${now}\n${nonce}\n`;
 	const tag = await crypto.subtle.sign("HMAC", config.signingKey, encoder.encode(message));
 	return {
 		"x-lede-key-id": config.keyId, "x-lede-claims": claims, "x-lede-timestamp-ms": String(now), "x-lede-nonce": nonce,

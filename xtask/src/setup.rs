@@ -10,6 +10,7 @@ mod locked_version;
 mod node_modules;
 mod onnx_runtime;
 mod store;
+pub(crate) mod unwinding;
 pub(crate) mod wasm_target;
 mod web;
 mod wheel;
@@ -20,6 +21,7 @@ use anyhow::Result;
 
 use crate::progress;
 use crate::setup::cargo_tools::CargoTool;
+use crate::setup::unwinding::Panics;
 use crate::setup::wasm_target::WasmToolchain;
 use crate::workspace::Workspace;
 
@@ -27,6 +29,7 @@ use crate::workspace::Workspace;
 #[derive(Debug)]
 pub(crate) struct EdgeTools {
     pub(crate) toolchain: WasmToolchain,
+    pub(crate) panics: Panics,
     pub(crate) worker_build: PathBuf,
     pub(crate) wasm_bindgen: PathBuf,
 }
@@ -60,10 +63,11 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
 /// The wasm target, worker-build, wasm-bindgen and the Node tools.
 pub(crate) fn edge(workspace: &Workspace) -> Result<EdgeTools> {
     let toolchain = resolved("wasm target", || wasm_target::ensure(workspace))?;
+    let panics = resolved("panics", || unwinding::ensure(workspace, &toolchain))?;
     let worker_build = resolved("worker-build", || CargoTool::worker_build(workspace)?.ensure(workspace))?;
     let wasm_bindgen = resolved("wasm-bindgen", || CargoTool::wasm_bindgen(workspace)?.ensure(workspace))?;
     progress::step("Node tools", || node_modules::ensure(workspace, &workspace.edge()))?;
-    Ok(EdgeTools { toolchain, worker_build, wasm_bindgen })
+    Ok(EdgeTools { toolchain, panics, worker_build, wasm_bindgen })
 }
 
 /// The ONNX Runtime library's path.

@@ -7,6 +7,7 @@ mod colo;
 mod exchange;
 mod fetch;
 mod limits;
+mod panics;
 mod quota_object;
 mod stream;
 
@@ -53,6 +54,7 @@ pub(crate) fn connect_cron(env: &Env, context: ScheduleContext) -> Bindings {
 }
 
 fn connect_with(env: &Env, background: Rc<dyn Background>) -> Bindings {
+    panics::log_places_only();
     let limiters = LIMITERS.with(|kept| kept.get_or_init(|| Limiters::open(env)).clone());
     Bindings {
         isolate: ISOLATE.with(Rc::clone),

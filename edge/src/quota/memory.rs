@@ -71,12 +71,12 @@ impl QuotaMemory {
         &self,
         tenant: &TenantId,
         now: UnixMillis,
-        cells_needed: u64,
+        cells: u64,
         limits: Limits,
     ) -> LeaseQuestion {
         self.with(tenant, now, |tenant| {
             tenant.asked_until = now.plus(LIMITER_WAIT_MS);
-            tenant.book.question(now, cells_needed, limits)
+            tenant.book.question(now, cells, limits)
         })
     }
 

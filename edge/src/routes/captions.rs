@@ -21,7 +21,7 @@ use crate::error::Failure;
 use crate::http::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, Request, Response, VARY};
 use crate::origin_client::{self, OriginAnswer, OriginFailure, OriginRequest};
 use crate::quota::{self, Cost};
-use crate::response_cache::{self, CachedAnswer, Lookup};
+use crate::response_cache::{self, CachedAnswer, Flight, Lookup};
 use crate::router::edge_cache_status;
 
 /// `POST`: the request is the body. The answer is kept by us, not by caches in between.
@@ -68,7 +68,8 @@ impl Wanted {
     }
 }
 
-/// Fresh: answer. Stale: answer, and revalidate behind. Miss: ask the origin, answer, and store behind.
+/// Fresh: answer. Stale: answer, and revalidate behind. Miss: ask the origin, together with those of this isolate who ask for
+/// the same, answer, and store behind.
 async fn generate(context: &Rc<RequestContext>, principal: &Principal, wanted: Wanted) -> Result<Answer, Failure> {
     let looking_up = response_cache::lookup(context, &wanted.key);
     match context.timed(&context.spans.cache_ms, looking_up).await {
@@ -92,6 +93,14 @@ async fn forward(
     why: ForwardReason,
     stale_if_error: Option<CachedAnswer>,
 ) -> Result<Answer, Failure> {
+    let _leading = match response_cache::join(context, &wanted.key).await {
+        Flight::Landed(answer) => {
+            quota::charge(context, principal, Cost::Hits(1)).await?.spend();
+            return Answer::from_neighbour(context, &wanted.key, why, &answer);
+        }
+        Flight::Leads(leading) => Some(leading),
+        Flight::Alone => None,
+    };
     let cost = Cost::GeneratedVariants(u32::from(wanted.request.variants()));
     let charge = quota::charge(context, principal, cost).await?;
     let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted)).await;
@@ -130,7 +139,9 @@ pub(super) fn revalidate_behind(context: &Rc<RequestContext>, principal: &Princi
         let Ok(answer) = ask(&context, &principal, &wanted).await else { return };
         if response_cache::storable(&context, &answer.content) == Cacheability::Storable {
             let freshness = context.config.lifetimes.record(answer.created);
-            response_cache::store(&context, &wanted.key, freshness, &answer.content).await;
+            if let Some(entry) = response_cache::keep_here(&context, &wanted.key, freshness, &answer.content) {
+                response_cache::keep_further(&context, &wanted.key, &entry).await;
+            }
         }
         response_cache::revalidated(&context, &wanted.key);
     });
@@ -174,6 +185,18 @@ impl Answer {
         Ok(Self { body, etag: key.etag(), freshness, cache_status })
     }
 
+    /// The answer that another request of this isolate has just brought.
+    fn from_neighbour(
+        context: &RequestContext,
+        key: &CacheKey,
+        why: ForwardReason,
+        landed: &CachedAnswer,
+    ) -> Result<Self, Failure> {
+        let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: true };
+        let cache_status = edge_cache_status(outcome, Some(landed.tier.into()));
+        Ok(Self { cache_status, ..Self::from_cache(context, key, landed)? })
+    }
+
     fn from_origin(
         context: &Rc<RequestContext>,
         key: &CacheKey,
@@ -187,7 +210,7 @@ impl Answer {
             Cacheability::NotStorable(reason) => (None, Some(reason.into())),
         };
         if let Some(freshness) = freshness {
-            store_behind(context, *key, freshness, content);
+            store_behind(context, *key, freshness, &content);
         }
         let outcome = CacheOutcome::Forwarded { why, stored: freshness.is_some(), collapsed: false };
         let cache_status = after_origin(cache_status, edge_cache_status(outcome, detail));
@@ -222,14 +245,17 @@ fn unservable(context: &RequestContext, cause: &str) -> Problem {
     Problem::new(ProblemCode::InternalError, "the cached answer could not be served")
 }
 
+/// Stores a new answer: here at once, in the slower tiers behind the answer.
 pub(crate) fn store_behind(
     context: &Rc<RequestContext>,
     key: CacheKey,
     freshness: FreshnessRecord,
-    response: CaptionResponse,
+    response: &CaptionResponse,
 ) {
-    let behind = Rc::clone(context);
-    context.behind(async move { response_cache::store(&behind, &key, freshness, &response).await });
+    if let Some(entry) = response_cache::keep_here(context, &key, freshness, response) {
+        let behind = Rc::clone(context);
+        context.behind(async move { response_cache::keep_further(&behind, &key, &entry).await });
+    }
 }
 
 /// For caches in between: what is left of our own freshness.

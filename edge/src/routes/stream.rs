@@ -167,7 +167,7 @@ impl Passing {
         let context = &self.context;
         let created = self.origin.as_ref().map_or(context.started_at, |origin| origin.created);
         if response_cache::storable(context, &response) == Cacheability::Storable {
-            store_behind(context, self.key, context.config.lifetimes.record(created), response);
+            store_behind(context, self.key, context.config.lifetimes.record(created), &response);
         }
     }
 

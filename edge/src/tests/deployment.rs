@@ -20,36 +20,36 @@ use crate::http::{AUTHORIZATION, Body, CONTENT_LENGTH, CONTENT_TYPE, Headers, JS
 use crate::isolate::Isolate;
 use crate::router;
 
-pub(super) const API_KEY: &str = "lede_test_key";
-pub(super) const NOW_MS: u64 = 1_800_000_000_000;
-pub(super) const FRESH_S: u64 = 100;
-pub(super) const STALE_WHILE_REVALIDATE_S: u64 = 50;
-pub(super) const STALE_IF_ERROR_S: u64 = 500;
+pub(crate) const API_KEY: &str = "lede_test_key";
+pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
+pub(crate) const FRESH_S: u64 = 100;
+pub(crate) const STALE_WHILE_REVALIDATE_S: u64 = 50;
+pub(crate) const STALE_IF_ERROR_S: u64 = 500;
 
 /// An edge, its stores and an origin that can be exchanged.
-pub(super) struct Deployment {
-    pub(super) config: Result<Rc<Config>, ConfigError>,
-    pub(super) isolate: Rc<Isolate>,
-    pub(super) captions: Rc<WorkersKvInMemory>,
-    pub(super) keys: Rc<WorkersKvInMemory>,
-    pub(super) quota_objects: Rc<QuotaObjectsInMemory>,
-    pub(super) flood_of_keys: Rc<FloodLimiterInMemory>,
-    pub(super) flood_of_strangers: Rc<FloodLimiterInMemory>,
-    pub(super) colo: Rc<ColoCacheInMemory>,
-    pub(super) origin: Rc<FetchInMemory>,
-    pub(super) clock: Rc<ClockInMemory>,
-    pub(super) entropy: Rc<EntropyInMemory>,
-    pub(super) background: Rc<BackgroundInMemory>,
-    pub(super) log: Rc<LogInMemory>,
+pub(crate) struct Deployment {
+    pub(crate) config: Result<Rc<Config>, ConfigError>,
+    pub(crate) isolate: Rc<Isolate>,
+    pub(crate) captions: Rc<WorkersKvInMemory>,
+    pub(crate) keys: Rc<WorkersKvInMemory>,
+    pub(crate) quota_objects: Rc<QuotaObjectsInMemory>,
+    pub(crate) flood_of_keys: Rc<FloodLimiterInMemory>,
+    pub(crate) flood_of_strangers: Rc<FloodLimiterInMemory>,
+    pub(crate) colo: Rc<ColoCacheInMemory>,
+    pub(crate) origin: Rc<FetchInMemory>,
+    pub(crate) clock: Rc<ClockInMemory>,
+    pub(crate) entropy: Rc<EntropyInMemory>,
+    pub(crate) background: Rc<BackgroundInMemory>,
+    pub(crate) log: Rc<LogInMemory>,
 }
 
 impl Deployment {
     /// With an origin that answers every sound question.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_origin(fixtures::sound_origin)
     }
 
-    pub(super) fn with_origin(
+    pub(crate) fn with_origin(
         answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
     ) -> Self {
         let answering = RefCell::new(Box::new(answering) as Box<_>);
@@ -72,7 +72,7 @@ impl Deployment {
     }
 
     /// With the given `ORIGINS`.
-    pub(super) fn with_origins(
+    pub(crate) fn with_origins(
         origins: &'static str,
         answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
     ) -> Self {
@@ -80,7 +80,7 @@ impl Deployment {
         Self { config: Config::read(text).map(Rc::new), ..Self::with_origin(answering) }
     }
 
-    pub(super) fn set_origin(
+    pub(crate) fn set_origin(
         &self,
         answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,
     ) {
@@ -88,7 +88,7 @@ impl Deployment {
     }
 
     /// Another isolate of the same deployment in the same data centre: it shares every store and remembers nothing.
-    pub(super) fn another_isolate(&self) -> Self {
+    pub(crate) fn another_isolate(&self) -> Self {
         Self {
             config: self.config.clone(),
             isolate: Rc::default(),
@@ -107,16 +107,16 @@ impl Deployment {
     }
 
     /// An isolate in another data centre.
-    pub(super) fn elsewhere(&self) -> Self {
+    pub(crate) fn elsewhere(&self) -> Self {
         Self { colo: Rc::default(), ..self.another_isolate() }
     }
 
     /// Neither the data centre nor Workers KV holds anything.
-    pub(super) fn keeps_nothing(&self) -> bool {
+    pub(crate) fn keeps_nothing(&self) -> bool {
         self.colo.entries.borrow().is_empty() && self.captions.entries.borrow().is_empty()
     }
 
-    pub(super) fn bindings(&self) -> Bindings {
+    pub(crate) fn bindings(&self) -> Bindings {
         Bindings {
             isolate: self.isolate.clone(),
             captions: self.captions.clone(),
@@ -134,36 +134,36 @@ impl Deployment {
     }
 
     /// What a request without headers would be answered in.
-    pub(super) fn context(&self) -> Rc<RequestContext> {
+    pub(crate) fn context(&self) -> Rc<RequestContext> {
         let (bindings, headers) = (self.bindings(), Headers::default());
         let trace = Trace::of(&headers, &bindings);
         RequestContext::new(self.config.clone().expect("a sound configuration"), bindings, trace, &headers)
     }
 
     /// The answer, with the work behind it left undone.
-    pub(super) fn send(&self, request: Request) -> Response {
+    pub(crate) fn send(&self, request: Request) -> Response {
         settled(router::answer(self.config.clone(), self.bindings(), request)).expect("twins do not wait")
     }
 
     /// The answer, with the work behind it done.
-    pub(super) fn send_and_finish(&self, request: Request) -> Response {
+    pub(crate) fn send_and_finish(&self, request: Request) -> Response {
         let response = self.send(request);
         self.background.finish();
         response
     }
 
     /// How many requests went to the addresses that begin with `url`.
-    pub(super) fn requests_to(&self, url: &str) -> usize {
+    pub(crate) fn requests_to(&self, url: &str) -> usize {
         self.origin.requests.borrow().iter().filter(|request| request.url.starts_with(url)).count()
     }
 
-    pub(super) fn origin_requests(&self) -> usize {
+    pub(crate) fn origin_requests(&self) -> usize {
         self.origin.requests.borrow().len()
     }
 }
 
 /// The vars and secrets of the test deployment.
-pub(super) fn binding(name: &'static str) -> Option<String> {
+pub(crate) fn binding(name: &'static str) -> Option<String> {
     match name {
         "ORIGINS" => Some("https://origin.example".to_owned()),
         "MODEL" => Some(MODEL.to_owned()),
@@ -177,14 +177,14 @@ pub(super) fn binding(name: &'static str) -> Option<String> {
 }
 
 /// A request with a key and nothing else.
-pub(super) fn request(method: Method, path: &str) -> Request {
+pub(crate) fn request(method: Method, path: &str) -> Request {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let headers = Headers(vec![(AUTHORIZATION, format!("Bearer {API_KEY}"))]);
     Request { method, path: path.to_owned(), query: query.to_owned(), headers, body: None }
 }
 
 /// A request with a JSON body.
-pub(super) fn post(path: &str, body: &[u8]) -> Request {
+pub(crate) fn post(path: &str, body: &[u8]) -> Request {
     let mut request = request(Method::Post, path);
     request.headers.push(CONTENT_TYPE, JSON);
     request.headers.push(CONTENT_LENGTH, body.len().to_string());
@@ -192,35 +192,35 @@ pub(super) fn post(path: &str, body: &[u8]) -> Request {
     request
 }
 
-pub(super) fn generate(body: &str) -> Request {
+pub(crate) fn generate(body: &str) -> Request {
     post(GENERATE_PATH, body.as_bytes())
 }
 
-pub(super) fn batch(body: &str) -> Request {
+pub(crate) fn batch(body: &str) -> Request {
     post(BATCH_PATH, body.as_bytes())
 }
 
 /// The same request with another header.
-pub(super) fn with(mut request: Request, name: &'static str, value: &str) -> Request {
+pub(crate) fn with(mut request: Request, name: &'static str, value: &str) -> Request {
     request.headers.0.retain(|(known, _)| *known != name);
     request.headers.push(name, value);
     request
 }
 
 /// The body of an answer that has all of it.
-pub(super) fn whole(response: &Response) -> &[u8] {
+pub(crate) fn whole(response: &Response) -> &[u8] {
     match &response.body {
         Body::Whole(body) => body,
         Body::Streamed(_) => panic!("the body is streamed"),
     }
 }
 
-pub(super) fn json(response: &Response) -> Value {
+pub(crate) fn json(response: &Response) -> Value {
     serde_json::from_slice(whole(response)).expect("a JSON body")
 }
 
 /// The problem document of an answer that must be one.
-pub(super) fn problem(response: &Response) -> Problem {
+pub(crate) fn problem(response: &Response) -> Problem {
     assert_eq!(response.headers.get(CONTENT_TYPE), Some("application/problem+json"));
     let problem: Problem = serde_json::from_slice(whole(response)).expect("a problem document");
     assert_eq!(problem.status, response.status);

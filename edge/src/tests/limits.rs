@@ -74,9 +74,9 @@ fn what_the_origin_did_not_generate_for_this_caller_costs_what_a_hit_costs() {
         Ok(answer(200, JSON, &serde_json::json!(cached).to_string()))
     });
     assert_eq!(burst_left(&deployment.send(generate(HARBOUR))), 98);
-    let body = format!(r#"{{"requests": [{{"content_description": "x"}}, {{"content_description": "y"}}]}}"#);
+    let body = r#"{"requests": [{"content_description": "x"}, {"content_description": "y"}]}"#;
     deployment.set_origin(origin_down);
-    assert_eq!(burst_left(&deployment.send(batch(&body))), 96);
+    assert_eq!(burst_left(&deployment.send(batch(body))), 96);
 }
 
 #[test]

@@ -109,6 +109,23 @@ fn what_is_not_fresh_not_complete_or_not_a_request_is_left_alone() {
 }
 
 #[test]
+fn every_origin_is_asked_for_its_own_part_and_one_that_is_away_is_left_out() {
+    let parts = popular(6, 10);
+    let (first, second) = (origin_of(parts[..3].to_vec()), origin_of(parts[3..].to_vec()));
+    let answering = move |request: &OutgoingRequest| match request.url.split('/').nth(2) {
+        Some("a.example") => first(request),
+        Some("b.example") => second(request),
+        _ => origin_down(request),
+    };
+    let origins = "https://a.example, https://gone.example, https://b.example";
+    let deployment = Deployment::with_origins(origins, answering);
+    run(&deployment);
+    assert!(last_line(&deployment).contains("captions 6, written 6, fresh_already 0"));
+    let asked = deployment.origin.requests.borrow()[0].url.clone();
+    assert!(asked.contains("limit=67&"), "{asked}");
+}
+
+#[test]
 fn after_a_purge_the_origin_is_asked_for_what_came_after_it() {
     let deployment = Deployment::with_origin(origin_of(Vec::new()));
     let context = deployment.context();

@@ -27,6 +27,8 @@ pub struct ServerConfig {
     pub drain_timeout_ms: u64,
     /// `LEDE_BATCH_CONCURRENCY_MAX`: requests of one batch that are worked on at once. Default 4.
     pub batch_concurrency_max: usize,
+    /// `LEDE_STREAM_KEEP_ALIVE_MS`: after so long without an event a stream shows a sign of life. Default 10 s.
+    pub stream_keep_alive_ms: u64,
 }
 
 impl Default for ServerConfig {
@@ -39,6 +41,7 @@ impl Default for ServerConfig {
             request_timeout_ms: 30_000,
             drain_timeout_ms: 20_000,
             batch_concurrency_max: 4,
+            stream_keep_alive_ms: 10_000,
         }
     }
 }
@@ -50,13 +53,20 @@ impl ServerConfig {
         within("body_read_timeout_ms", self.body_read_timeout_ms, 1, HOUR_MS)?;
         within("request_timeout_ms", self.request_timeout_ms, 1, HOUR_MS)?;
         within("drain_timeout_ms", self.drain_timeout_ms, 0, HOUR_MS)?;
-        within("batch_concurrency_max", self.batch_concurrency_max, 1, 100)
+        within("batch_concurrency_max", self.batch_concurrency_max, 1, 100)?;
+        within("stream_keep_alive_ms", self.stream_keep_alive_ms, 1, HOUR_MS)
     }
 
     /// Time for an answer.
     #[must_use]
     pub const fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// Time between two signs of life of a stream.
+    #[must_use]
+    pub const fn stream_keep_alive(&self) -> Duration {
+        Duration::from_millis(self.stream_keep_alive_ms)
     }
 
     /// Time for a body.

@@ -22,9 +22,6 @@ use crate::captions::{AnswerStream, Asking, CaptionError};
 use crate::error::ApiError;
 use crate::middleware::RequestContext;
 
-/// Signs of life come this often where nothing else does.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
-
 /// Is a stream asked for?
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let names_it =
@@ -42,7 +39,8 @@ pub(super) async fn answer(
     let answer = app.captions.answer_streaming(request, key, asking).await?;
     let status = CacheStatus { cache: CACHE_NAME, outcome: answer.cache, detail: answer.cache_detail };
     let (status, age_s) = (status.to_string(), answer.age_ms / 1_000);
-    let telling = Telling { answer, request_id: context.request_id.clone(), has_ended: false };
+    let keep_alive = app.config.server.stream_keep_alive();
+    let telling = Telling { answer, request_id: context.request_id.clone(), keep_alive, has_ended: false };
     let mut response = Response::new(Body::from_stream(unfold(telling, Telling::next)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
@@ -57,12 +55,14 @@ pub(super) async fn answer(
 struct Telling {
     answer: AnswerStream,
     request_id: RequestId,
+    /// Signs of life come this often where nothing else does.
+    keep_alive: Duration,
     has_ended: bool,
 }
 
 impl Telling {
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        let events = match tokio::time::timeout(KEEP_ALIVE_EVERY, self.answer.next()).await {
+        let events = match tokio::time::timeout(self.keep_alive, self.answer.next()).await {
             Err(_) => Bytes::from_static(KEEP_ALIVE.as_bytes()),
             Ok(Some(Ok(events))) => events,
             Ok(Some(Err(error))) => self.error(error),

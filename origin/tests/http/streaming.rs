@@ -14,7 +14,7 @@ use lede_shared::problem::{Problem, ProblemCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::support::{Answer, GENERATE, TestApp, eventually, json_request, letters};
+use crate::support::{Answer, CAPTION, GENERATE, TestApp, eventually, json_request, letters, since_marker};
 
 /// A step of a device that is slow enough to be caught at work: an answer takes about a third of a second.
 const SLOW: Duration = Duration::from_millis(8);
@@ -30,6 +30,7 @@ struct Stream {
     body: BodyDataStream,
     reader: SseReader,
     events: Vec<StreamEvent>,
+    bytes: Vec<u8>,
 }
 
 impl Stream {
@@ -49,13 +50,15 @@ impl Stream {
             return Err(Answer { status: parts.status, headers: parts.headers, body });
         }
         let (reader, events) = (SseReader::new(STREAM_EVENT_BYTES_MAX), Vec::new());
-        Ok(Self { headers: parts.headers, body: body.into_data_stream(), reader, events })
+        Ok(Self { headers: parts.headers, body: body.into_data_stream(), reader, events, bytes: Vec::new() })
     }
 
     /// Reads one piece; false at the end.
     async fn read(&mut self) -> bool {
         let Some(piece) = self.body.next().await else { return false };
-        let events = self.reader.push(&piece.unwrap()).unwrap();
+        let piece = piece.unwrap();
+        self.bytes.extend_from_slice(&piece);
+        let events = self.reader.push(&piece).unwrap();
         assert_eq!(self.reader.unfinished_bytes(), 0, "a piece ends with an event");
         self.events.extend(events.iter().map(|event| StreamEvent::read(event).unwrap().unwrap()));
         true
@@ -315,4 +318,36 @@ async fn when_another_candidate_wins_the_draft_is_taken_back() {
         taken_back += usize::from(events.iter().any(|event| matches!(event, StreamEvent::DraftReset(_))));
     }
     assert!(taken_back > 5, "{taken_back} of 20");
+}
+
+#[tokio::test]
+async fn a_stream_with_nothing_to_say_shows_signs_of_life_and_loses_nothing_by_it() {
+    let app = TestApp::with(&[("stream_keep_alive_ms", json!(3))], SLOW, letters()).await;
+    let mut stream = Stream::open(&app, &about(1)).await;
+    while stream.read().await {}
+    let signs = String::from_utf8_lossy(&stream.bytes).matches(": keep-alive\n\n").count();
+    assert!(signs > 10, "{signs}");
+    assert_whole(&stream.events);
+}
+
+#[tokio::test]
+async fn a_stale_answer_stands_in_for_a_stream_that_fails_in_its_middle() {
+    let failing = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let switch = std::sync::Arc::clone(&failing);
+    let mut write = letters();
+    let script: lede_origin::backend::scripted::Script = Box::new(move |history, logits| {
+        let is_half_way = since_marker(history) == (CAPTION, 4);
+        if is_half_way && failing.load(Ordering::SeqCst) { logits.fill(f32::NAN) } else { write(history, logits) }
+    });
+    let app = TestApp::with(&[("hot_fresh_ms", json!(1))], SLOW, script).await;
+    let caption = app.post(about(1)).await.caption();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    switch.store(true, Ordering::SeqCst);
+    let events = Stream::open(&app, &about(1)).await.read_to_end().await;
+    assert_whole(&events);
+    assert_eq!(answer_of(&events).caption, caption);
+    assert!(answer_of(&events).performance_metrics.cache_hit);
+    assert!(events.iter().any(|event| matches!(event, StreamEvent::DraftReset(_))), "{events:?}");
+    let nothing_kept = Stream::open(&app, &about(2)).await.read_to_end().await;
+    assert_eq!(problem_of(&nothing_kept).code, ProblemCode::InternalError);
 }

@@ -1,6 +1,7 @@
 //! Many requests in one: each is answered on its own.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::request::{json_from_body, not_an_object};
@@ -61,23 +62,25 @@ fn item(index: usize, request: Value) -> Result<ValidRequest, Problem> {
     CaptionRequest(fields).validate_at(&pointer).map_err(Problem::invalid_fields)
 }
 
-/// One item's answer.
+/// One item's answer. Read and written by hand: what serde derives for a flattened enum reads everything into a tree
+/// first, and weighs 10 KiB in the Worker.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "WireItem")]
 pub struct BatchItem {
     /// Position in the batch, from 0.
     pub index: usize,
     /// The HTTP status that the item alone would have had.
     pub status: u16,
     /// What became of it.
-    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", serde(flatten))]
     pub outcome: BatchOutcome,
 }
 
 /// What became of one item; on the wire the member `response` or the member `problem`.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", serde(rename_all = "snake_case"))]
+#[derive(Clone, Debug, PartialEq)]
 pub enum BatchOutcome {
     /// A caption.
     Response(Box<CaptionResponse>),
@@ -93,6 +96,41 @@ impl BatchItem {
             Ok(response) => Self { index, status: 200, outcome: BatchOutcome::Response(Box::new(response)) },
             Err(problem) => Self { index, status: problem.status, outcome: BatchOutcome::Problem(problem) },
         }
+    }
+}
+
+/// An item as it is read: one of the two members is there.
+#[derive(Deserialize)]
+struct WireItem {
+    index: usize,
+    status: u16,
+    response: Option<Box<CaptionResponse>>,
+    problem: Option<Problem>,
+}
+
+impl TryFrom<WireItem> for BatchItem {
+    type Error = &'static str;
+
+    fn try_from(item: WireItem) -> Result<Self, Self::Error> {
+        let outcome = match (item.response, item.problem) {
+            (Some(response), None) => BatchOutcome::Response(response),
+            (None, Some(problem)) => BatchOutcome::Problem(problem),
+            _ => return Err("an item has either a response or a problem"),
+        };
+        Ok(Self { index: item.index, status: item.status, outcome })
+    }
+}
+
+impl Serialize for BatchItem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut item = serializer.serialize_struct("BatchItem", 3)?;
+        item.serialize_field("index", &self.index)?;
+        item.serialize_field("status", &self.status)?;
+        match &self.outcome {
+            BatchOutcome::Response(response) => item.serialize_field("response", response)?,
+            BatchOutcome::Problem(problem) => item.serialize_field("problem", problem)?,
+        }
+        item.end()
     }
 }
 
@@ -112,6 +150,21 @@ mod tests {
         HASHTAG_COUNT_MAX, MUST_INCLUDE_CHARS_MAX, SEED_MAX,
     };
     use crate::problem::ProblemCode;
+
+    #[test]
+    fn an_item_has_either_a_response_or_a_problem() {
+        let problem = Problem::new(ProblemCode::Overloaded, "later");
+        let item = BatchItem::new(3, Err(problem.clone()));
+        let text = serde_json::to_string(&item).unwrap();
+        assert_eq!(serde_json::from_str::<BatchItem>(&text).unwrap(), item);
+        let mut both: Value = serde_json::from_str(&text).unwrap();
+        both["response"] =
+            serde_json::from_str(include_str!("../../../tests/fixtures/wire/response.json")).unwrap();
+        let neither = serde_json::json!({ "index": 0, "status": 200 });
+        for wrong in [both, neither] {
+            assert!(serde_json::from_value::<BatchItem>(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn one_bad_item_does_not_spoil_the_others() {

@@ -61,7 +61,7 @@ impl Lease {
 /// A refusal that still holds.
 #[derive(Clone, Copy, Debug)]
 struct Remembered {
-    /// It holds for requests that cost as much or more.
+    /// It holds for requests that lack as many or more.
     cells_needed: u64,
     limit: Limit,
     /// When the cells may be had, as the caller is told.
@@ -180,7 +180,8 @@ impl LeaseBook {
     /// What the ledger said last about a request like this, as long as it holds for this plan.
     fn refusal_now(&self, now: UnixMillis, cells: u64, limits: &Limits) -> Option<LeaseRefusal> {
         let View { at, left, .. } = self.view.filter(|view| view.limits == *limits)?;
-        let remembered = self.refusal.filter(|kept| kept.kept_until > now && cells >= kept.cells_needed);
+        let missing = cells - self.unspent(now);
+        let remembered = self.refusal.filter(|kept| kept.kept_until > now && missing >= kept.cells_needed);
         if let Some(kept) = remembered {
             return Some(LeaseRefusal {
                 limit: kept.limit,
@@ -190,7 +191,6 @@ impl LeaseBook {
         if self.turn <= now {
             return None;
         }
-        let missing = cells - self.unspent(now);
         if missing > left.daily {
             return Some(LeaseRefusal { limit: Limit::Daily, wait_ms: Some(now.day_ends_in_ms()) });
         }
@@ -214,13 +214,13 @@ impl LeaseBook {
     }
 
     /// What to ask, and what to report by the way. Leases that are about to end are given back: from here on they are
-    /// not spent any more, whatever becomes of the question.
-    pub fn question(&mut self, now: UnixMillis, cells_needed: u64, limits: Limits) -> LeaseQuestion {
+    /// not spent any more, whatever becomes of the question. `cells` is what the request at hand costs, 0 without one.
+    pub fn question(&mut self, now: UnixMillis, cells: u64, limits: Limits) -> LeaseQuestion {
         let reports = self.leases.iter_mut().map(|lease| lease.report(now)).collect();
         self.leases.retain(|lease| lease.cells_unspent + lease.cells_reserved > 0);
         LeaseQuestion {
             limits,
-            cells_needed,
+            cells_needed: cells.saturating_sub(self.unspent(now)),
             cells_wanted: self.cells_wanted(now),
             cells_worthwhile: self.cells_per_request().saturating_mul(REQUESTS_PER_QUESTION),
             reports,
@@ -305,4 +305,110 @@ fn never_fits(cells: u64, limits: &Limits) -> Option<LeaseRefusal> {
         return None;
     };
     Some(LeaseRefusal { limit, wait_ms: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::GrantedLease;
+    use super::*;
+
+    const LIMITS: Limits = Limits { cells_per_minute: 60, burst_cells: 1_000, daily_cells: 10_000 };
+
+    fn granted(cells: u64) -> LeaseAnswer {
+        let lease = Some(GrantedLease { lease: cells, cells, duration_ms: LEASE_MS });
+        LeaseAnswer { lease, refusal: None, ask_again_ms: 0, left: CellsLeft { burst: 500, daily: 5_000 } }
+    }
+
+    fn refused(wait_ms: u64) -> LeaseAnswer {
+        let refusal = Some(LeaseRefusal { limit: Limit::Burst, wait_ms: Some(wait_ms) });
+        LeaseAnswer { lease: None, refusal, ..granted(0) }
+    }
+
+    /// Asks at `now_ms` and has the answer at once.
+    fn ask(book: &mut LeaseBook, now_ms: u64, cells_needed: u64, answer: &LeaseAnswer) -> LeaseQuestion {
+        let now = UnixMillis(now_ms);
+        let question = book.question(now, cells_needed, LIMITS);
+        book.record((now, now), &question, answer);
+        question
+    }
+
+    fn admits(book: &mut LeaseBook, now_ms: u64, cells: u64) -> Reservation {
+        match book.reserve(UnixMillis(now_ms), cells, &LIMITS) {
+            Outcome::Admitted(reservation) => reservation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_may_take_the_rest_of_one_lease_and_the_beginning_of_another() {
+        let mut book = LeaseBook::new(UnixMillis(0));
+        ask(&mut book, 0, 5, &granted(5));
+        ask(&mut book, 0, 7, &granted(7));
+        let reservation = admits(&mut book, 0, 9);
+        assert_eq!(reservation, Reservation(vec![(5, 5), (7, 4)]));
+        book.settle(reservation, 6);
+        assert_eq!(admits(&mut book, 0, 6), Reservation(vec![(7, 6)]), "three came back to the second");
+        assert_eq!(book.reserve(UnixMillis(0), 1, &LIMITS), Outcome::Ask);
+    }
+
+    #[test]
+    fn a_lease_is_spent_for_its_time_counted_from_the_question() {
+        let mut book = LeaseBook::new(UnixMillis(0));
+        let question = book.question(UnixMillis(1_000), 5, LIMITS);
+        book.record((UnixMillis(1_000), UnixMillis(1_400)), &question, &granted(5));
+        admits(&mut book, 1_000 + LEASE_MS - 1, 1).0.clear();
+        assert_eq!(book.reserve(UnixMillis(1_000 + LEASE_MS), 1, &LIMITS), Outcome::Ask);
+    }
+
+    #[test]
+    fn what_is_left_of_a_lease_that_is_about_to_end_is_given_back_and_not_spent_any_more() {
+        let mut book = LeaseBook::new(UnixMillis(0));
+        ask(&mut book, 0, 10, &granted(10));
+        let under_way = admits(&mut book, 1_000, 4);
+        assert!(!book.wants_renewal(UnixMillis(LEASE_MS - RETURN_BEFORE_END_MS)));
+        let now = UnixMillis(LEASE_MS - RETURN_BEFORE_END_MS + 1);
+        assert!(book.wants_renewal(now));
+        let reports = book.question(now, 0, LIMITS).reports;
+        let spent_ago_ms = now.0 - 1_000 - CLOCK_LAG_MS_MAX;
+        assert_eq!(reports, [LeaseReport { lease: 10, cells_kept: 4, cells_returned: 6, spent_ago_ms }]);
+        assert_eq!(book.reserve(now, 1, &LIMITS), Outcome::Ask);
+        book.settle(under_way, 1);
+        let reports = book.question(now, 0, LIMITS).reports;
+        assert_eq!((reports[0].cells_kept, reports[0].cells_returned), (0, 3), "one of the four was spent");
+        assert_eq!(book.question(now, 0, LIMITS).reports, []);
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_for_requests_as_large_and_a_smaller_one_may_ask() {
+        let mut book = LeaseBook::new(UnixMillis(0));
+        ask(&mut book, 0, 80, &refused(9_000));
+        let outcome = book.reserve(UnixMillis(2_000), 80, &LIMITS);
+        assert_eq!(outcome, Outcome::Refused(LeaseRefusal { limit: Limit::Burst, wait_ms: Some(7_000) }));
+        assert_eq!(book.reserve(UnixMillis(2_000), 10, &LIMITS), Outcome::Ask);
+        assert_eq!(book.reserve(UnixMillis(9_000), 80, &LIMITS), Outcome::Ask);
+        let larger_plan = Limits { burst_cells: 2_000, ..LIMITS };
+        assert_eq!(book.reserve(UnixMillis(2_000), 80, &larger_plan), Outcome::Ask);
+    }
+
+    #[test]
+    fn a_lease_is_wanted_for_what_was_asked_lately_and_grows_no_faster_than_that() {
+        let mut book = LeaseBook::new(UnixMillis(0));
+        assert_eq!(ask(&mut book, 0, 10, &granted(10)).cells_wanted, 0, "nothing is known yet");
+        admits(&mut book, 0, 10).0.clear();
+        assert_eq!(ask(&mut book, 2_000, 10, &granted(30)).cells_wanted, 20);
+        for _ in 0..3 {
+            admits(&mut book, 2_000, 10).0.clear();
+        }
+        let question = book.question(UnixMillis(2_000 + 45_000), 10, LIMITS);
+        assert_eq!((question.cells_wanted, question.cells_worthwhile), (20, 640), "thirty cells in 45 s");
+    }
+
+    #[test]
+    fn no_more_leases_are_kept_than_the_limit() {
+        let mut book = LeaseBook::new(UnixMillis(0));
+        for cells in 1..30 {
+            ask(&mut book, cells, cells, &granted(cells));
+            assert!(book.leases.len() <= LEASES_KEPT_MAX);
+        }
+    }
 }

@@ -17,6 +17,8 @@ struct Message {
     life: u32,
     sent: UnixMillis,
     question: LeaseQuestion,
+    /// What the request costs that waits for the answer; 0 without one.
+    cells: u64,
     answer: Option<LeaseAnswer>,
 }
 
@@ -91,12 +93,12 @@ impl World {
     }
 
     /// The isolate would like as much as its book says, or `cells_wanted` when that is more.
-    fn ask(&mut self, index: usize, cells_needed: u64, cells_wanted: u64) {
+    fn ask(&mut self, index: usize, cells: u64, cells_wanted: u64) {
         let isolate = &mut self.isolates[index];
         let sent = isolate.now(self.now_ms);
-        let mut question = isolate.book.question(sent, cells_needed, self.limits);
+        let mut question = isolate.book.question(sent, cells, self.limits);
         question.cells_wanted = question.cells_wanted.max(cells_wanted);
-        self.messages.push(Message { isolate: index, life: isolate.life, sent, question, answer: None });
+        self.messages.push(Message { isolate: index, life: isolate.life, sent, question, cells, answer: None });
         self.questions += 1;
     }
 
@@ -107,13 +109,13 @@ impl World {
             message.answer = Some(self.ledger.answer(UnixMillis(self.now_ms), &message.question));
             return;
         }
-        let Message { isolate: index, life, sent, question, answer } = self.messages.remove(index);
+        let Message { isolate: index, life, sent, question, cells, answer } = self.messages.remove(index);
         let isolate = &mut self.isolates[index];
         let Some(answer) = answer.filter(|_| isolate.life == life) else { return };
         let now = isolate.now(self.now_ms);
         isolate.book.record((sent, now), &question, &answer);
-        if question.cells_needed > 0 {
-            self.request(index, question.cells_needed, Unknown::IsRefused);
+        if cells > 0 {
+            self.request(index, cells, Unknown::IsRefused);
         }
     }
 

@@ -95,7 +95,9 @@ fn configure_compiler(command: &mut Command, workspace: &Workspace, tools: &Edge
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
         .map(|home| home.join("registry/src"));
     let remaps = remaps(&[(Some(workspace.root.clone()), "lede"), (registry, "registry")]);
-    command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remaps);
+    let flags = format!("{remaps} {}", tools.panics.flags());
+    command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags.trim());
+    tools.panics.apply(command);
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The Durable Object of one tenant's quota.
 
+use std::panic::RefUnwindSafe;
+
 use lede_shared::clock::UnixMillis;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
@@ -13,6 +15,10 @@ pub struct QuotaObject {
     state: State,
     keeper: QuotaKeeper,
 }
+
+/// A build that unwinds asks for this: after a panic the object goes on. What it keeps in its cell is a ledger of plain
+/// numbers, none of which another relies on for memory safety, and no answer goes out before the store has it.
+impl RefUnwindSafe for QuotaObject {}
 
 impl QuotaObject {
     /// What is stored, unless it has been read already.

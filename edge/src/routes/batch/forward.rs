@@ -198,7 +198,7 @@ impl Group {
         if is_storable {
             let freshness = context.config.lifetimes.record(opened.created);
             response_cache::revalidated(context, &pending.wanted.key);
-            store_behind(context, pending.wanted.key, freshness, response.clone());
+            store_behind(context, pending.wanted.key, freshness, response);
         }
         is_storable
     }
