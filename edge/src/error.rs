@@ -21,6 +21,11 @@ impl From<Problem> for Failure {
 }
 
 impl Failure {
+    /// Is it a failure of ours, so that a stale answer is better than this one?
+    pub(crate) fn is_outage(&self) -> bool {
+        self.problem.status >= 500
+    }
+
     /// 404.
     pub(crate) fn not_found() -> Self {
         Problem::new(ProblemCode::NotFound, "no route has this path").into()

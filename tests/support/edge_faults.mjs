@@ -21,8 +21,15 @@ const spoiled = (store) => ({
 	delete: (...given) => store.delete(...given),
 });
 
+// `get`, `getByName` and the rest give stubs on which every call fails, as an overloaded or unreachable object's does.
+const unreachable = () => ({ fetch: fails("Durable Object", "overloaded") });
+const objects = (namespace) =>
+	has("durable_objects_failing")
+		? new Proxy(namespace, { get: (target, name) => (String(name).startsWith("get") ? unreachable : target[name]) })
+		: namespace;
+
 export default class extends Worker {
 	constructor(context, env) {
-		super(context, { ...env, CAPTIONS: spoiled(env.CAPTIONS) });
+		super(context, { ...env, CAPTIONS: spoiled(env.CAPTIONS), QUOTA: objects(env.QUOTA) });
 	}
 }

@@ -64,9 +64,9 @@ async fn charge(
     match quota::charge(context, principal, Cost::GeneratedVariants(sorted.variants_missing())).await {
         Ok(charge) => Ok(Bill { charge: Some(charge), cells: 0 }),
         // Nothing to answer with but the refusal.
-        Err(failure) if sorted.results.is_empty() => Err(failure),
+        Err(failure) if sorted.results.is_empty() && sorted.has_nothing_stale() => Err(failure),
         Err(failure) => {
-            sorted.refuse_misses(&failure.problem);
+            sorted.refuse_misses(context, &failure.problem);
             Ok(Bill::default())
         }
     }

@@ -102,7 +102,13 @@ async fn forward(
         Flight::Alone => None,
     };
     let cost = Cost::GeneratedVariants(u32::from(wanted.request.variants()));
-    let charge = quota::charge(context, principal, cost).await?;
+    let charge = match (quota::charge(context, principal, cost).await, &stale_if_error) {
+        (Ok(charge), _) => charge,
+        (Err(failure), Some(stale)) if failure.is_outage() => {
+            return standing_in(context, &wanted.key, stale, &failure.problem);
+        }
+        (Err(failure), _) => return Err(failure),
+    };
     let asked = context.timed(&context.spans.origin_ms, ask(context, principal, &wanted)).await;
     // What was not generated for this caller costs what a hit costs.
     if asked.as_ref().map_or(true, |answer| answer.content.performance_metrics.cache_hit) {
@@ -113,11 +119,21 @@ async fn forward(
     match (asked, stale_if_error) {
         (Ok(from_origin), _) => Ok(Answer::from_origin(context, &wanted.key, why, from_origin)),
         (Err(failure), Some(stale)) if failure.is_outage() => {
-            context.warn("served_stale_if_error", failure.problem.code.as_str());
-            Answer::from_cache(context, &wanted.key, &stale)
+            standing_in(context, &wanted.key, &stale, &failure.problem)
         }
         (Err(failure), _) => Err(forwarded_failure(why, failure)),
     }
+}
+
+/// What is kept, in place of what cannot be had.
+fn standing_in(
+    context: &RequestContext,
+    key: &CacheKey,
+    stale: &CachedAnswer,
+    problem: &Problem,
+) -> Result<Answer, Failure> {
+    context.warn("served_stale_if_error", problem.code.as_str());
+    Answer::from_cache(context, key, stale)
 }
 
 async fn ask(

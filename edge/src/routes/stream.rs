@@ -14,6 +14,7 @@ use lede_shared::cache_key::CacheKey;
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::Cacheability;
 use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM, EVENT_STREAM_ESSENCE, X_ACCEL_BUFFERING, accept_names};
+use lede_shared::problem::Problem;
 
 use super::captions::{
     Wanted, after_origin, forwarded_failure, not_cached, revalidate_behind, served, store_behind,
@@ -64,7 +65,13 @@ async fn forward(
     (why, stale_if_error): (ForwardReason, Option<CachedAnswer>),
 ) -> Result<Response, Failure> {
     let cost = Cost::GeneratedVariants(u32::from(wanted.request.variants()));
-    let charge = quota::charge(context, principal, cost).await?;
+    let charge = match (quota::charge(context, principal, cost).await, &stale_if_error) {
+        (Ok(charge), _) => charge,
+        (Err(failure), Some(stale)) if failure.is_outage() => {
+            return standing_in(context, stale, &failure.problem);
+        }
+        (Err(failure), _) => return Err(failure),
+    };
     let claims = origin_client::claims(context, principal);
     let asking = origin_client::ask_streaming(context, &claims, (wanted.request.to_json(), &wanted.key));
     let failure = match context.timed(&context.spans.origin_ms, asking).await {
@@ -73,12 +80,15 @@ async fn forward(
     };
     settle_as_hit(Some(charge));
     match stale_if_error.filter(|_| failure.is_outage()) {
-        Some(stale) => {
-            context.warn("served_stale_if_error", failure.problem.code.as_str());
-            replay(context, &stale)
-        }
+        Some(stale) => standing_in(context, &stale, &failure.problem),
         None => Err(forwarded_failure(why, failure)),
     }
+}
+
+/// What is kept, in place of what cannot be had.
+fn standing_in(context: &RequestContext, stale: &CachedAnswer, problem: &Problem) -> Result<Response, Failure> {
+    context.warn("served_stale_if_error", problem.code.as_str());
+    replay(context, stale)
 }
 
 /// What was not generated for this caller costs what a hit costs.

@@ -117,10 +117,19 @@ impl Sorted {
         self.misses.iter().map(|pending| u32::from(pending.wanted.request.variants())).sum()
     }
 
-    /// None of the misses is forwarded.
-    pub(super) fn refuse_misses(&mut self, problem: &Problem) {
+    /// Could nothing stand in for any miss?
+    pub(super) fn has_nothing_stale(&self) -> bool {
+        self.misses.iter().all(|pending| pending.stale_if_error.is_none())
+    }
+
+    /// None of the misses is forwarded. When that is a failure of ours, what is kept stands in.
+    pub(super) fn refuse_misses(&mut self, context: &RequestContext, problem: &Problem) {
         for pending in std::mem::take(&mut self.misses) {
-            self.results.extend(pending.items(&Err(problem.clone())));
+            let answer = match &pending.stale_if_error {
+                Some(stale) if problem.status >= 500 => served(context, stale),
+                _ => Err(problem.clone()),
+            };
+            self.results.extend(pending.items(&answer));
         }
     }
 
