@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lede_shared::problem::ProblemCode;
-use lede_tests::{Edge, Origin, client, ok_json, post, problem_of, sunset};
+use lede_tests::{Edge, Origin, Surroundings, client, ok_json, post, problem_of, sunset};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -91,4 +91,28 @@ async fn strangers_who_knock_too_often_are_sent_away_before_they_are_told_why() 
     let problem = problem_of(sent_away.expect("a limit")).await;
     assert_eq!((problem.code, problem.retry_after_s), (ProblemCode::RateLimited, Some(10)));
     ok_json(post(&edge.url, GENERATE, &sunset())).await;
+}
+
+#[tokio::test]
+async fn with_the_durable_object_failing_cached_captions_flow_and_others_get_a_503_that_says_when_to_come_again() {
+    let origin = Origin::start().await;
+    let kept = tempfile::TempDir::new().unwrap();
+    let sound = Surroundings { colo: Some(kept.path()), ..Surroundings::default() };
+    let before = Edge::start_in(&origin.url, &json!({}), &sound);
+    ok_json(post(&before.url, GENERATE, &sunset())).await;
+    // The entry is written behind the answer.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(before);
+
+    let failing =
+        Surroundings { colo: Some(kept.path()), faults: &["durable_objects_failing"], ..Surroundings::default() };
+    let edge = Edge::start_in(&origin.url, &json!({}), &failing);
+    for _ in 0..20 {
+        let (headers, _) = ok_json(post(&edge.url, GENERATE, &sunset())).await;
+        assert!(header(&headers, "cache-status").contains("lede-edge; hit"), "{headers:?}");
+    }
+    let unknown = json!({ "content_description": "something nobody asked before" });
+    let problem = problem_of(post(&edge.url, GENERATE, &unknown).send().await.unwrap()).await;
+    assert_eq!((problem.status, problem.code, problem.retry_after_s), (503, ProblemCode::Overloaded, Some(2)));
+    assert!(edge.log().contains("quota_object_failed"), "{}", edge.log());
 }

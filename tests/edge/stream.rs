@@ -50,7 +50,7 @@ impl Stream {
 
     async fn read_to_end(&mut self) -> &StreamEvent {
         while self.read().await {}
-        &self.events.last().expect("a stream has events").1
+        &self.events.last().unwrap().1
     }
 
     async fn read_a_draft(&mut self) {

@@ -177,9 +177,12 @@ fn first_lines(request: &OutgoingRequest, lines: usize, end: fn(&[&[u8]]) -> Chu
     response
 }
 
+/// How a body ends after its first pieces.
+type End = fn(&[&[u8]]) -> ChunksInMemory;
+
 #[test]
 fn what_an_origin_has_not_answered_when_it_fails_is_asked_of_the_next() {
-    let ends: [(&str, fn(&[&[u8]]) -> ChunksInMemory); 4] = [
+    let ends: [(&str, End); 4] = [
         ("cut", ChunksInMemory::broken_after),
         ("too short", ChunksInMemory::new),
         ("stalled", ChunksInMemory::hanging_after),

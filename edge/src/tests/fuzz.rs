@@ -44,7 +44,10 @@ fn config() -> ProptestConfig {
     ProptestConfig { cases: asked.unwrap_or(CASES), ..ProptestConfig::default() }
 }
 
-fn any_request() -> impl Strategy<Value = (Method, String, Vec<u8>, Vec<(usize, Vec<u8>)>)> {
+/// Method, target, body, and headers by their position among those that are read.
+type AnyRequest = (Method, String, Vec<u8>, Vec<(usize, Vec<u8>)>);
+
+fn any_request() -> impl Strategy<Value = AnyRequest> {
     let methods = prop::sample::select(vec![Method::Get, Method::Head, Method::Post, Method::Other]);
     let paths = prop::sample::select(vec![GENERATE_PATH, BATCH_PATH, "/api/v14/info", "/health/ready", "/", "//"]);
     let query = damaged(&[b"?content_description=a+harbour&style=bold&seed=7".to_vec(), Vec::new()]);

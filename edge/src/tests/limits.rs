@@ -9,11 +9,13 @@ use lede_shared::plan::Plan;
 use lede_shared::problem::{Problem, ProblemCode};
 use lede_shared::quota::LEASE_MS;
 
-use super::deployment::{API_KEY, Deployment, batch, binding, generate, json, problem, request, with};
+use super::deployment::{
+    API_KEY, Deployment, FRESH_S, STALE_WHILE_REVALIDATE_S, batch, binding, generate, json, problem, request, with,
+};
 use super::fixtures::{answer, caption_response, origin_down};
 use crate::bindings::in_memory::StoreHealth;
 use crate::config::Config;
-use crate::http::{AUTHORIZATION, CF_CONNECTING_IP, JSON, Method, RETRY_AFTER, Request, Response};
+use crate::http::{ACCEPT, AUTHORIZATION, CF_CONNECTING_IP, JSON, Method, RETRY_AFTER, Request, Response};
 
 const SUNSET: &str = r#"{"content_description": "Sunset"}"#;
 const HARBOUR: &str = r#"{"content_description": "Harbour"}"#;
@@ -218,6 +220,20 @@ fn with_the_limiter_down_hits_flow_and_misses_are_refused_until_it_is_back() {
         deployment.clock.advance_s(2);
         assert_eq!(deployment.send(generate(HARBOUR)).status, 200, "{health:?}");
     }
+}
+
+#[test]
+fn with_the_limiter_down_a_stale_caption_stands_in_alone_streamed_and_in_a_batch() {
+    let deployment = deployment(&plan(1_000, 10_000));
+    deployment.send_and_finish(generate(SUNSET));
+    deployment.clock.advance_s(FRESH_S + STALE_WHILE_REVALIDATE_S + 1);
+    deployment.quota_objects.health.set(StoreHealth::Failing);
+    assert_eq!(deployment.send(generate(SUNSET)).status, 200);
+    assert!(deployment.log.has("served_stale_if_error"));
+    assert_eq!(deployment.send(with(generate(SUNSET), ACCEPT, "text/event-stream")).status, 200);
+    let results = json(&deployment.send(batch(&format!(r#"{{"requests": [{SUNSET}, {HARBOUR}]}}"#))));
+    assert_eq!((&results["results"][0]["status"], &results["results"][1]["status"]), (&200.into(), &503.into()));
+    assert_eq!(deployment.origin_requests(), 1);
 }
 
 #[test]

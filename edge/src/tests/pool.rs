@@ -15,6 +15,7 @@ const BOTH: &str = "https://a.example,https://b.example";
 const BREAKER_OPEN_S: u64 = 5;
 
 type Answered = Result<IncomingResponse, FetchError>;
+type Conduct = Box<dyn Fn(&OutgoingRequest) -> Answered>;
 
 /// Two origins: `faulty` answers for the first, the second is sound.
 fn with_faulty_a(faulty: impl Fn(&OutgoingRequest) -> Answered + 'static) -> Deployment {
@@ -61,7 +62,7 @@ fn no_request_is_lost_when_one_of_two_origins_fails_in_any_way() {
         response.headers.0.retain(|(name, _)| *name != CONTENT_LENGTH);
         Ok(response)
     };
-    let faults: [(&str, Box<dyn Fn(&OutgoingRequest) -> Answered>); 8] = [
+    let faults: [(&str, Conduct); 8] = [
         ("gone", Box::new(origin_down)),
         ("too late", Box::new(|_: &OutgoingRequest| Err(FetchError::TimedOut))),
         ("an error page", Box::new(|_| Ok(answer(500, "text/html", "<html>")))),
