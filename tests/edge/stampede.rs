@@ -1,39 +1,64 @@
-use std::sync::Arc;
+//! Everybody asks for the same caption at the same moment, and nobody has it.
+
 use std::time::Duration;
 
-use lede_tests::{API_KEY, Edge, Origin, client, free_port};
+use futures_util::{StreamExt, stream};
+use lede_shared::api_key::ApiKeyHash;
+use lede_tests::{Edge, Origin, free_port};
 use serde_json::json;
-use tokio::sync::Barrier;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const CALLERS: usize = 10_000;
+/// So many that no key is a flood of its own.
+const TENANTS: usize = 10;
+/// Connections opened at once, before anything is asked: the kernel's queue of them is not what is tested here.
+const OPENED_AT_ONCE: usize = 100;
+const ANSWER_WAIT: Duration = Duration::from_secs(100);
+
+fn api_key(tenant: usize) -> String {
+    format!("lede_test_stampede_{tenant}")
+}
+
+/// One request on a connection of its own; the status and what came with it.
+async fn ask(mut connection: TcpStream, caller: usize, body: &str) -> Result<(), String> {
+    let request = format!(
+        "POST /api/v14/generate HTTP/1.1\r\nhost: lede\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        api_key(caller % TENANTS),
+        body.len()
+    );
+    let mut answer = Vec::new();
+    let exchange = async {
+        connection.write_all(request.as_bytes()).await?;
+        connection.read_to_end(&mut answer).await
+    };
+    let exchanged = timeout(ANSWER_WAIT, exchange).await.map_err(|_| "no answer in time".to_owned())?;
+    exchanged.map_err(|error| error.to_string())?;
+    let answer = String::from_utf8_lossy(&answer);
+    if answer.starts_with("HTTP/1.1 200 ") { Ok(()) } else { Err(answer.into_owned()) }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_identical_misses_at_once_on_a_cold_system_are_one_inference() {
     let origin = Origin::start_with(free_port(), &[("LEDE_CONNECTIONS_MAX", "20000")]).await;
-    let edge = Edge::start_with(&origin.url, &json!({ "ORIGIN_TIMEOUT_MS": "30000" }));
+    let keys = (0..TENANTS).map(|tenant| format!("town-{tenant}={}", ApiKeyHash::of(&api_key(tenant))));
+    let keys = keys.collect::<Vec<_>>().join(",");
+    let vars = json!({ "ORIGIN_TIMEOUT_MS": "30000", "API_KEY_HASHES": keys });
+    let edge = Edge::start_with(&origin.url, &vars);
     assert_eq!(origin.engine_work().await["sequences_finished"], 0);
+
+    let address = edge.url.strip_prefix("http://").unwrap();
+    let opening = stream::iter((0..CALLERS).map(|_| TcpStream::connect(address)));
+    let connections: Vec<_> = opening.buffer_unordered(OPENED_AT_ONCE).map(Result::unwrap).collect().await;
     // One sequence for one caption: the likeliest words, no other candidates.
     let body = json!({ "content_description": "the whole town asks at once", "optimization_level": "ultra_fast" });
-    let (http, barrier) = (client(), Arc::new(Barrier::new(CALLERS)));
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|_| {
-            let request = http.post(format!("{}/api/v14/generate", edge.url)).bearer_auth(API_KEY).json(&body);
-            let (request, barrier) = (request.timeout(Duration::from_secs(100)), Arc::clone(&barrier));
-            tokio::spawn(async move {
-                barrier.wait().await;
-                let response = request.send().await.map_err(|error| error.to_string())?;
-                let status = response.status().as_u16();
-                let answer = response.text().await.map_err(|error| error.to_string())?;
-                if status == 200 { Ok(answer) } else { Err(format!("{status}: {answer}")) }
-            })
-        })
-        .collect();
-    let mut failures = Vec::new();
-    for caller in callers {
-        if let Err(failure) = caller.await.unwrap() {
-            failures.push(failure);
-        }
-    }
+    let body = body.to_string();
+    let asking = connections.into_iter().enumerate().map(|(caller, connection)| ask(connection, caller, &body));
+    let answers = futures_util::future::join_all(asking).await;
+
+    let failures: Vec<String> = answers.into_iter().filter_map(Result::err).collect();
     assert!(failures.is_empty(), "{} failed, such as {:?}", failures.len(), failures.first());
     let work = origin.engine_work().await;
     assert_eq!((&work["sequences_finished"], &work["sequences_dropped"]), (&json!(1), &json!(0)), "{work}");
