@@ -1,6 +1,7 @@
 //! The edge of Lede: a Worker in the data centre next to the caller.
 //!
-//! It routes, authenticates and answers from Workers KV; what it does not hold it asks of the origin, signed.
+//! It routes, authenticates, limits and answers from its caches; what it does not hold it asks of the pool of origins,
+//! signed.
 //! This file is events and wiring only: [`router`] has the route table, [`routes`] the way of each request,
 //! and [`bindings`] is the only place that names what the platform gives. Everything between is plain Rust
 //! and is tested natively with the bindings' in-memory twins.

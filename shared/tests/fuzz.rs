@@ -10,6 +10,9 @@ mod targets;
 
 use std::sync::LazyLock;
 
+use lede_shared::clock::UnixMillis;
+use lede_shared::plan::Plan;
+use lede_shared::quota::{LeaseBook, Ledger, Limits};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -27,6 +30,8 @@ struct Examples {
     batches: Vec<Vec<u8>>,
     stored: Vec<Vec<u8>>,
     signatures: Vec<Vec<u8>>,
+    streams: Vec<Vec<u8>>,
+    quotas: Vec<Vec<u8>>,
     headers: Vec<Vec<u8>>,
 }
 
@@ -49,6 +54,8 @@ impl Examples {
             batches: vec![json(&batch["request"])],
             stored: vec![json(&response), json(&problem), json(&batch["response"])],
             signatures: signatures.as_array().unwrap().iter().map(signature_lines).collect(),
+            streams: vec![include_bytes!("../../tests/fixtures/wire/stream.txt").to_vec()],
+            quotas: quotas(),
             headers: HEADERS.iter().map(|text| text.as_bytes().to_vec()).collect(),
         }
     }
@@ -60,6 +67,15 @@ const HEADERS: [&str; 4] = [
     "no-store, max-age=10, only-if-cached, max-age=\"99999999999999999999\"\napplication/json; charset=utf-8",
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\nmy-own-request-id-1",
 ];
+
+/// A question, its answer and the ledger after it.
+fn quotas() -> Vec<Vec<u8>> {
+    let (limits, now) = (Limits::of(&Plan::default()), UnixMillis(1_800_000_000_000));
+    let question = LeaseBook::new(now).question(now, 10, limits);
+    let mut ledger = Ledger::new(now);
+    let answer = ledger.answer(now, &question);
+    [question.encode(), answer.encode(), ledger.encode()].map(String::into_bytes).to_vec()
+}
 
 fn golden(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -108,6 +124,16 @@ proptest! {
     #[test]
     fn nothing_stored_or_answered_makes_reading_it_panic(bytes in damaged(&EXAMPLES.stored)) {
         targets::stored(&bytes);
+    }
+
+    #[test]
+    fn no_stream_makes_reading_it_panic_wherever_it_is_cut(bytes in damaged(&EXAMPLES.streams)) {
+        targets::stream(&bytes);
+    }
+
+    #[test]
+    fn no_message_about_a_quota_makes_reading_it_panic(bytes in damaged(&EXAMPLES.quotas)) {
+        targets::quota(&bytes);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::str;
 
+use lede_shared::api::stream::{SseReader, StreamEvent};
 use lede_shared::api::text::{contains_word, fold_case, normalise};
 use lede_shared::api::{BatchRequest, BatchResponse, CaptionRequest, CaptionResponse, LanguageTag};
 use lede_shared::api_key::{ApiKeyHash, ApiKeyTable, TenantId, bearer_credentials};
@@ -16,6 +17,7 @@ use lede_shared::headers::{
 };
 use lede_shared::plan::KeyRecord;
 use lede_shared::problem::Problem;
+use lede_shared::quota::{LeaseAnswer, LeaseQuestion, Ledger};
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::request_id::RequestId;
 use lede_shared::signature::{SignatureHeaders, SignedRequest, SigningKey};
@@ -111,6 +113,46 @@ fn read_and_written<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     let Ok(content) = serde_json::from_slice::<T>(bytes) else { return };
     let written = serde_json::to_vec(&content).unwrap_or_default();
     assert!(serde_json::from_slice::<T>(&written).is_ok(), "what was read can be written and read again");
+}
+
+/// A stream of events in two pieces. Where it is cut changes nothing, and no more is kept than the limit.
+pub fn stream(bytes: &[u8]) {
+    const EVENT_BYTES_MAX: usize = 4_096;
+    let cut = bytes.first().map_or(0, |first| usize::from(*first) % bytes.len());
+    let read = |pieces: &[&[u8]]| {
+        let mut reader = SseReader::new(EVENT_BYTES_MAX);
+        let mut events = Vec::new();
+        for piece in pieces {
+            events.extend(reader.push(piece).ok()?);
+        }
+        Some(events)
+    };
+    let (whole, in_pieces) = (read(&[bytes]), read(&[&bytes[..cut], &bytes[cut..]]));
+    assert_eq!(whole, in_pieces, "the same events wherever it is cut");
+    for event in whole.into_iter().flatten() {
+        let _ = StreamEvent::read(&event);
+    }
+}
+
+/// What isolates and Durable Objects say to one another, and what an object has stored.
+pub fn quota(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(answer) = LeaseAnswer::decode(text) {
+        assert_eq!(LeaseAnswer::decode(&answer.encode()).as_ref(), Ok(&answer));
+    }
+    let question = LeaseQuestion::decode(text);
+    if let Ok(question) = &question {
+        assert_eq!(LeaseQuestion::decode(&question.encode()).as_ref(), Ok(question));
+        let mut ledger = Ledger::new(UnixMillis(1_800_000_000_000));
+        let _ = ledger.answer(UnixMillis(1_800_000_000_001), question);
+        assert!(Ledger::decode(&ledger.encode()).is_ok(), "what an object writes it can read");
+    }
+    if let Ok(mut ledger) = Ledger::decode(text) {
+        let _ = ledger.held_cells();
+        if let Ok(question) = &question {
+            let _ = ledger.answer(UnixMillis(u64::MAX), question);
+        }
+    }
 }
 
 /// Texts of any script, halves of characters included. Cleaning a clean text changes nothing.

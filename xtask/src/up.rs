@@ -98,6 +98,7 @@ fn invitation(options: &UpOptions, secrets: &DevelopmentSecrets, took: Duration)
          curl -i http://127.0.0.1:{port}/api/v14/generate -H 'authorization: Bearer {api_key}' \
          -H 'content-type: application/json' -d '{{\"content_description\": \"Beautiful sunset over the ocean\", \
          \"style\": \"inspirational\", \"hashtag_count\": 5}}'\n\n\
+         Or in a browser: http://127.0.0.1:{port}/#key={api_key}\n\n\
          Ctrl-C stops both sides.\n",
         took = progress::seconds(took),
         port = options.port_edge,

@@ -2,7 +2,7 @@
 //!
 //! The standard library for wasm that Rust ships is compiled to abort, and an abort takes every request of the isolate
 //! with it. One that unwinds has to be compiled from its source, which rustup brings as the component rust-src.
-//! `LEDE_EDGE_PANIC` = `abort` (the default, see the decision), `unwind`, or `auto`, which unwinds where it can.
+//! `LEDE_EDGE_PANIC` = `auto` (the default), which unwinds where it can, `unwind` or `abort`.
 
 use std::env;
 use std::ffi::OsStr;
@@ -77,9 +77,9 @@ pub(super) fn ensure(workspace: &Workspace, toolchain: &WasmToolchain) -> Result
 
 fn wanted(chosen: Option<&OsStr>) -> Result<Wanted> {
     match chosen.map(OsStr::to_string_lossy).as_deref() {
-        None | Some("" | "abort") => Ok(Wanted::Exactly(Panics::Abort)),
+        None | Some("" | "auto") => Ok(Wanted::Auto),
+        Some("abort") => Ok(Wanted::Exactly(Panics::Abort)),
         Some("unwind") => Ok(Wanted::Exactly(Panics::Unwind)),
-        Some("auto") => Ok(Wanted::Auto),
         Some(other) => bail!("LEDE_EDGE_PANIC is {other}; it must be auto, unwind or abort"),
     }
 }
@@ -118,9 +118,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aborting_is_the_default_and_another_way_can_be_chosen() {
+    fn unwinding_where_it_can_be_had_is_the_default_and_another_way_can_be_chosen() {
         let of = |text: &str| wanted(Some(OsStr::new(text)));
-        assert_eq!(wanted(None).unwrap(), Wanted::Exactly(Panics::Abort));
+        assert_eq!(wanted(None).unwrap(), Wanted::Auto);
         assert_eq!(of("auto").unwrap(), Wanted::Auto);
         assert_eq!(of("unwind").unwrap(), Wanted::Exactly(Panics::Unwind));
         assert_eq!(of("abort").unwrap(), Wanted::Exactly(Panics::Abort));
