@@ -62,8 +62,9 @@ fn item(index: usize, request: Value) -> Result<ValidRequest, Problem> {
     CaptionRequest(fields).validate_at(&pointer).map_err(Problem::invalid_fields)
 }
 
-/// One item's answer. Read and written by hand: what serde derives for a flattened enum reads everything into a tree
-/// first, and weighs 10 KiB in the Worker.
+// Read and written by hand: what serde derives for a flattened enum reads everything into a tree first, and weighs 20 KiB
+// in the Worker.
+/// One item's answer.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "WireItem")]
