@@ -1,5 +1,7 @@
 //! Running other programs: quietly, with their output shown when they fail, or streamed.
 
+use std::env;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::process::{Command, Output, Stdio};
@@ -32,6 +34,22 @@ pub(crate) fn streamed(command: &mut Command) -> Result<()> {
         bail!("`{}` failed ({status})", shown(command));
     }
     Ok(())
+}
+
+/// A program that may call cargo, without what the cargo that runs this has said of this package. Build scripts that look
+/// at it (ring's does) would otherwise run, and everything above them be compiled, each time that a person's call and
+/// ours take turns.
+pub(crate) fn that_calls_cargo(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    let said = env::vars_os().map(|(name, _)| name).filter(|name| says_which_package(&name.to_string_lossy()));
+    for name in said {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn says_which_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// True when the program exists and `--version` works.
@@ -67,6 +85,17 @@ fn end_of(output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_calls_cargo_hears_nothing_of_this_package() {
+        let command = that_calls_cargo("true");
+        let removed: Vec<_> =
+            command.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"] {
+            assert!(removed.contains(&OsStr::new(name)), "{name} is passed on");
+        }
+        assert!(!removed.contains(&OsStr::new("PATH")) && !says_which_package("CARGO_HOME"));
+    }
 
     #[test]
     fn a_failure_shows_what_the_program_said() {

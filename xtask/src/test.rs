@@ -55,7 +55,7 @@ fn compile(workspace: &Workspace) -> Result<()> {
 fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
     let library = setup::onnx_runtime(workspace)?;
     let web = setup::web(workspace)?;
-    let mut nextest = Command::new(setup::nextest(workspace)?);
+    let mut nextest = command::that_calls_cargo(setup::nextest(workspace)?);
     nextest.args(["nextest", "run", "--locked", "--workspace"]).args(nextest_args).current_dir(&workspace.root);
     nextest
         .env("LEDE_ORIGIN_BIN", origin::binary(workspace, false))

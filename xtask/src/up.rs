@@ -19,7 +19,7 @@ use crate::up::running::{Running, Waited};
 use crate::up::secrets::DevelopmentSecrets;
 use crate::up::signals::Signals;
 use crate::workspace::Workspace;
-use crate::{progress, setup};
+use crate::{command, progress, setup};
 
 /// Longest wait for the origin to load its model.
 pub(crate) const ORIGIN_READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -77,7 +77,7 @@ pub(crate) fn origin_command(
 
 /// `wrangler dev` with everything local; the secrets come from `.dev.vars`.
 fn edge_command(workspace: &Workspace, options: &UpOptions) -> Command {
-    let mut wrangler = Command::new(workspace.node_program("wrangler"));
+    let mut wrangler = command::that_calls_cargo(workspace.node_program("wrangler"));
     wrangler
         .current_dir(&workspace.root)
         .args(["dev", "--config", "wrangler.toml", "--local", "--ip", "127.0.0.1"])

@@ -71,7 +71,7 @@ impl Workspace {
     }
 
     fn cargo_program() -> Command {
-        Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        command::that_calls_cargo(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }
 }
 

@@ -109,7 +109,7 @@ fn remaps(folders: &[(Option<PathBuf>, &str)]) -> String {
 }
 
 fn worker_build(workspace: &Workspace, tools: &EdgeTools) -> Result<Command> {
-    let mut worker_build = Command::new(&tools.worker_build);
+    let mut worker_build = command::that_calls_cargo(&tools.worker_build);
     worker_build.args(["--profile", PROFILE, "--no-opt", "--locked"]).current_dir(workspace.edge());
     configure_compiler(&mut worker_build, workspace, tools)?;
     worker_build

@@ -25,7 +25,7 @@ pub(super) fn dry_runs(workspace: &Workspace) -> Result<()> {
 }
 
 fn dry_run(workspace: &Workspace, environment: &str) -> Command {
-    let mut wrangler = Command::new(workspace.node_program("wrangler"));
+    let mut wrangler = command::that_calls_cargo(workspace.node_program("wrangler"));
     wrangler
         .current_dir(&workspace.root)
         .args(["deploy", "--config", "wrangler.toml", "--dry-run", "--outdir"])
