@@ -11,7 +11,7 @@ mod entry;
 pub(crate) mod epochs;
 mod flights;
 mod isolate_memory;
-mod revalidations;
+mod under_way;
 mod workers_kv;
 mod write_budget;
 
@@ -30,8 +30,18 @@ use lede_shared::request_cache_control::RequestCacheControl;
 
 pub(crate) use self::entry::Entry;
 pub(crate) use self::flights::{Flight, join};
+use self::under_way::UnderWay;
 use crate::auth::Principal;
 use crate::context::RequestContext;
+
+/// Renewals at once; a stale entry that finds no place is renewed for a later caller.
+const REVALIDATIONS_MAX: usize = 256;
+/// Work behind an answer lasts no longer than this. A renewal that failed keeps its place as long, so that a failing
+/// origin is not asked anew with every caller.
+const REVALIDATION_MS_MAX: u64 = 30_000;
+
+/// Stale keys that are being renewed behind an answer.
+type Revalidations = UnderWay<REVALIDATIONS_MAX, REVALIDATION_MS_MAX>;
 
 /// The response cache's part of an isolate's memory.
 #[derive(Debug, Default)]
@@ -41,7 +51,7 @@ pub(crate) struct Memory {
     popularity: RefCell<Sketch>,
     workers_kv_writes: RefCell<write_budget::WriteBudget>,
     flights: RefCell<flights::Flights>,
-    revalidations: RefCell<revalidations::Revalidations>,
+    revalidations: RefCell<Revalidations>,
     epochs: epochs::EpochMemory,
 }
 

@@ -1,13 +1,12 @@
 //! Misses of one isolate that ask for the same at once: one asks the origin, the others look again and again whether its
 //! answer is here. Nobody waits for another request's future, which the platform would cancel with its request.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lede_shared::api::CacheTier;
 use lede_shared::cache_key::CacheKey;
-use lede_shared::clock::UnixMillis;
 
+use super::under_way::UnderWay;
 use super::{CachedAnswer, Lookup, decide, memory, read};
 use crate::context::RequestContext;
 use crate::isolate::Isolate;
@@ -19,25 +18,8 @@ const FLIGHT_MS_MAX: u64 = 10_000;
 /// Between two looks: short at first, because some answers are quick, then longer, because thousands may be looking.
 const LOOK_AGAIN_MS: std::ops::RangeInclusive<u64> = 16..=256;
 
-/// The keys that are being asked for, and since when.
-#[derive(Debug, Default)]
-pub(super) struct Flights(BTreeMap<CacheKey, UnixMillis>);
-
-impl Flights {
-    /// Is somebody asking for `key`? Takes the lead when nobody is and there is a place.
-    fn lead(&mut self, key: &CacheKey, now: UnixMillis) -> bool {
-        self.0.retain(|_, begun| now.since(*begun) < FLIGHT_MS_MAX);
-        let may = self.0.len() < FLIGHTS_MAX && !self.0.contains_key(key);
-        if may {
-            self.0.insert(*key, now);
-        }
-        may
-    }
-
-    fn is_flying(&self, key: &CacheKey, now: UnixMillis) -> bool {
-        self.0.get(key).is_some_and(|begun| now.since(*begun) < FLIGHT_MS_MAX)
-    }
-}
+/// The keys that are being asked for.
+pub(super) type Flights = UnderWay<FLIGHTS_MAX, FLIGHT_MS_MAX>;
 
 /// The duty to end a flight, however it ends.
 pub(crate) struct Leading {
@@ -47,7 +29,7 @@ pub(crate) struct Leading {
 
 impl Drop for Leading {
     fn drop(&mut self) {
-        self.isolate.response_cache.flights.borrow_mut().0.remove(&self.key);
+        self.isolate.response_cache.flights.borrow_mut().end(&self.key);
     }
 }
 
@@ -67,11 +49,11 @@ pub(crate) async fn join(context: &Rc<RequestContext>, key: &CacheKey) -> Flight
         return Flight::Alone;
     }
     let (isolate, opened) = (&context.bindings.isolate, context.now());
-    if memory(context).flights.borrow_mut().lead(key, opened) {
+    if memory(context).flights.borrow_mut().begin(key, opened) {
         return Flight::Leads(Leading { isolate: Rc::clone(isolate), key: *key });
     }
     let mut pause_ms = *LOOK_AGAIN_MS.start();
-    while memory(context).flights.borrow().is_flying(key, context.now())
+    while memory(context).flights.borrow().is_under_way(key, context.now())
         && context.now().since(opened) < FLIGHT_MS_MAX
     {
         context.bindings.clock.sleep(pause_ms).await;
@@ -93,6 +75,8 @@ async fn landed(context: &Rc<RequestContext>, key: &CacheKey) -> Option<CachedAn
 
 #[cfg(test)]
 mod tests {
+    use lede_shared::clock::UnixMillis;
+
     use super::*;
     use crate::bindings::in_memory::settled;
     use crate::response_cache::keep_here;
@@ -133,7 +117,7 @@ mod tests {
         let mut key = |name: u16| {
             let mut key = [0; 32];
             key[..2].copy_from_slice(&name.to_be_bytes());
-            flights.lead(&CacheKey(key), UnixMillis(0))
+            flights.begin(&CacheKey(key), UnixMillis(0))
         };
         assert_eq!((0..2_000).filter(|name| key(*name)).count(), FLIGHTS_MAX);
     }

@@ -1,40 +1,40 @@
-//! Which stale keys are being renewed behind an answer, so that each is renewed once at a time in this isolate.
+//! Keys that this isolate is busy with, so that no two of its requests do the same work at once.
 
 use std::collections::BTreeMap;
 
 use lede_shared::cache_key::CacheKey;
 use lede_shared::clock::UnixMillis;
 
-/// Renewals at once; a stale entry that finds no place is renewed for a later caller.
-const REVALIDATIONS_MAX: usize = 256;
-/// Work behind an answer lasts no longer than this. A renewal that failed keeps its place as long, so that a failing
-/// origin is not asked anew with every caller.
-const REVALIDATION_MS_MAX: u64 = 30_000;
-
-/// The keys and when their renewal began.
+/// At most `KEYS_MAX` keys and when the work for each began. Work that lasts `MS_MAX` is taken to be lost: its request may
+/// have been cancelled.
 #[derive(Debug, Default)]
-pub(super) struct Revalidations(BTreeMap<CacheKey, UnixMillis>);
+pub(super) struct UnderWay<const KEYS_MAX: usize, const MS_MAX: u64>(BTreeMap<CacheKey, UnixMillis>);
 
-impl Revalidations {
-    /// May `key` be renewed now? Takes its place when it may.
+impl<const KEYS_MAX: usize, const MS_MAX: u64> UnderWay<KEYS_MAX, MS_MAX> {
+    /// May work for `key` begin now? Takes its place when it may.
     pub(super) fn begin(&mut self, key: &CacheKey, now: UnixMillis) -> bool {
-        self.0.retain(|_, begun| now.since(*begun) < REVALIDATION_MS_MAX);
-        let may = self.0.len() < REVALIDATIONS_MAX && !self.0.contains_key(key);
+        self.0.retain(|_, begun| now.since(*begun) < MS_MAX);
+        let may = self.0.len() < KEYS_MAX && !self.0.contains_key(key);
         if may {
             self.0.insert(*key, now);
         }
         may
     }
 
-    /// `key` has been renewed.
+    /// The work for `key` has ended.
     pub(super) fn end(&mut self, key: &CacheKey) {
         self.0.remove(key);
+    }
+
+    pub(super) fn is_under_way(&self, key: &CacheKey, now: UnixMillis) -> bool {
+        self.0.get(key).is_some_and(|begun| now.since(*begun) < MS_MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::response_cache::{REVALIDATIONS_MAX, Revalidations};
 
     fn key(name: u16) -> CacheKey {
         let mut key = [0; 32];
