@@ -15,7 +15,7 @@ use lede_shared::headers::CACHE_STATUS;
 use lede_shared::problem::{Problem, ProblemCode};
 use lede_shared::signature::Claims;
 
-use super::super::captions::{served, store_behind};
+use super::super::captions::store_behind;
 use super::look_up::Pending;
 use crate::bindings::within;
 use crate::context::RequestContext;
@@ -180,13 +180,7 @@ impl Group {
             _ => Cost::Hits(pending.count()),
         };
         let is_stored = answer.as_ref().is_ok_and(|response| self.store(pending, response));
-        let answer = match (answer, &pending.stale_if_error) {
-            (Err(problem), Some(stale)) if problem.status >= 500 => {
-                context.warn("served_stale_if_error", problem.code.as_str());
-                served(context, stale)
-            }
-            (answer, _) => answer,
-        };
+        let answer = pending.or_stale(context, answer);
         let cache_status = self.opened.as_ref().and_then(|opened| opened.cache_status.clone());
         Forwarded { items: pending.items(&answer), cost, is_stored, cache_status }
     }

@@ -32,6 +32,21 @@ impl Pending {
         u32::try_from(self.indices.len()).unwrap_or(u32::MAX)
     }
 
+    /// The answer, or what is kept where that failed through no fault of the caller's.
+    pub(super) fn or_stale(
+        &self,
+        context: &RequestContext,
+        answer: Result<CaptionResponse, Problem>,
+    ) -> Result<CaptionResponse, Problem> {
+        match (answer, &self.stale_if_error) {
+            (Err(problem), Some(stale)) if problem.status >= 500 => {
+                context.warn("served_stale_if_error", problem.code.as_str());
+                served(context, stale)
+            }
+            (answer, _) => answer,
+        }
+    }
+
     /// Each item's own copy of the one answer.
     pub(super) fn items(&self, answer: &Result<CaptionResponse, Problem>) -> Vec<BatchItem> {
         self.indices.iter().map(|index| BatchItem::new(*index, answer.clone())).collect()
@@ -125,11 +140,7 @@ impl Sorted {
     /// None of the misses is forwarded. When that is a failure of ours, what is kept stands in.
     pub(super) fn refuse_misses(&mut self, context: &RequestContext, problem: &Problem) {
         for pending in std::mem::take(&mut self.misses) {
-            let answer = match &pending.stale_if_error {
-                Some(stale) if problem.status >= 500 => served(context, stale),
-                _ => Err(problem.clone()),
-            };
-            self.results.extend(pending.items(&answer));
+            self.results.extend(pending.items(&pending.or_stale(context, Err(problem.clone()))));
         }
     }
 
