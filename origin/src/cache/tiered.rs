@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lede_shared::cache_key::CacheKey;
 
 use super::cold::{ColdTier, ColdWrite};
@@ -69,7 +68,7 @@ impl TieredCache {
     /// What the cold tier has. Waits no longer than that tier's read timeout.
     pub async fn in_cold(&self, key: &CacheKey) -> Option<Found> {
         let (entry, encoded) = self.0.cold.as_ref()?.get(key).await?;
-        self.backfill(key, &entry, encoded);
+        self.backfill(key, &entry, &encoded);
         Some(Found { entry, tier: Tier::Cold })
     }
 
@@ -78,7 +77,7 @@ impl TieredCache {
         let useful_for = Duration::from_millis(entry.freshness.useful_for_ms(clock::now()));
         let encoded = codec::encode(&entry);
         self.0.hot.put(key, entry);
-        self.0.warm.put(key, encoded.clone());
+        self.0.warm.put(key, &encoded);
         if let Some(cold) = &self.0.cold {
             cold.put(ColdWrite { key, encoded, useful_for });
         }
@@ -108,7 +107,7 @@ impl TieredCache {
         }
     }
 
-    fn backfill(&self, key: &CacheKey, entry: &Entry, encoded: Bytes) {
+    fn backfill(&self, key: &CacheKey, entry: &Entry, encoded: &[u8]) {
         let held = self.0.hot.get(key);
         if held.is_some_and(|held| held.freshness.created_ms > entry.freshness.created_ms) {
             return;
