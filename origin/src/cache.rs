@@ -2,6 +2,7 @@
 
 mod entry;
 mod hot;
+pub mod lease;
 pub mod single_flight;
 
 pub use entry::Entry;

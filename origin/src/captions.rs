@@ -3,6 +3,7 @@
 mod candidate;
 mod compose;
 mod content;
+pub(crate) mod epochs;
 mod facts;
 mod generation;
 mod instructions;

@@ -57,7 +57,9 @@ pub(super) fn ensure(workspace: &Workspace) -> Result<(PathBuf, String)> {
 fn on_path() -> Option<(PathBuf, String)> {
     let folders = env::var_os("PATH")?;
     let mut programs = env::split_paths(&folders).map(|folder| folder.join("redis-server"));
-    programs.find_map(|program| Some((version_of(&program)?, program))).map(|(version, program)| (program, version))
+    programs
+        .find_map(|program| Some((version_of(&program)?, program)))
+        .map(|(version, program)| (program, version))
 }
 
 /// The version of a server that runs and is new enough.
@@ -131,7 +133,9 @@ fn lacking_libraries(said_by_ldd: &str) -> impl Iterator<Item = &str> {
 
 fn package_of(library: &str) -> Result<&'static str> {
     let found = LIBRARIES.iter().find(|(name, _)| library.starts_with(name));
-    found.map(|(_, package)| *package).ok_or_else(|| anyhow!("Redis wants {library}, which no known package holds"))
+    found
+        .map(|(_, package)| *package)
+        .ok_or_else(|| anyhow!("Redis wants {library}, which no known package holds"))
 }
 
 fn write_launcher(path: &Path) -> Result<()> {
@@ -156,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_library_that_is_lacking_is_looked_for_in_its_package() {
-        let said = "\tlinux-vdso.so.1 (0x00007f)\n\tliblzf.so.1 => not found\n\tlibc.so.6 => /lib/libc.so.6 (0x0)\n";
+        let said =
+            "\tlinux-vdso.so.1 (0x00007f)\n\tliblzf.so.1 => not found\n\tlibc.so.6 => /lib/libc.so.6 (0x0)\n";
         assert_eq!(lacking_libraries(said).collect::<Vec<_>>(), ["liblzf.so.1"]);
         assert_eq!(package_of("liblzf.so.1").unwrap(), "liblzf1");
         assert_eq!(
