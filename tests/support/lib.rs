@@ -7,6 +7,7 @@
 pub mod bad_input;
 mod bad_origin;
 mod bad_redis;
+mod bench_report;
 mod edge;
 mod hub;
 mod keys_file;
@@ -19,6 +20,7 @@ mod tools;
 
 pub use bad_origin::{BadOrigin, Conduct};
 pub use bad_redis::{BadRedis, RedisWay, Way};
+pub use bench_report::write_section;
 pub use edge::{Edge, Surroundings};
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
 pub use keys_file::KeysFile;
