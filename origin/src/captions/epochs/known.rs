@@ -93,7 +93,8 @@ mod tests {
                 told.push(here.purge(&scope, now_ms));
                 let after = [None, Some(tenant(0))].map(|tenant| here.sum(&shared(), tenant.as_ref()));
                 for ((before, after), is_of) in before.into_iter().zip(after).zip(is_of) {
-                    prop_assert!(if is_of { after > before } else { after == before });
+                    let holds = if is_of { after > before } else { after == before };
+                    prop_assert!(holds, "from {} to {}", before, after);
                 }
             }
             let middle = order.index(told.len());
