@@ -6,6 +6,7 @@ mod entry;
 mod hot;
 mod key_hash;
 mod leb128;
+pub mod lease;
 pub mod single_flight;
 mod tiered;
 mod warm;
