@@ -115,13 +115,16 @@ fn row(mut method: Method, responses: &[Vec<u8>]) -> String {
 /// Resident bytes of an entry of a warm tier that is full and has evicted for a while: books, queues and allocator included.
 /// In a process of its own.
 pub(crate) fn resident_of_warm() -> String {
-    let encoded: Vec<_> = MEASURED.responses().iter().map(|response| codec::encode(&entry(response))).collect();
+    let responses = MEASURED.responses();
+    let encoded: Vec<_> = responses.iter().map(|response| codec::encode(&entry(response))).collect();
     let before = resident_bytes();
     let warm = WarmTier::new(WARM_BYTES_MAX, std::time::Duration::from_secs(3_600));
     for (number, encoded) in (0..ENTRIES).zip(encoded.iter().cycle()) {
         warm.put(key(number), encoded);
     }
     let grown = resident_bytes() - before;
+    // Not earlier: the tier would have been given their memory, and nobody would have seen it.
+    drop(responses);
     let stats = warm.stats();
     assert!(stats.evicted > stats.entries, "it has been full: {stats:?}");
     format!("{} {} {}", float(grown) / float(stats.entries), float(stats.bytes) / float(stats.entries), stats.entries)

@@ -83,7 +83,7 @@ fn gets(entries: &[Entry]) -> Vec<Contender> {
     let keys = std::sync::Arc::new(asked());
     let with = |name: &'static str, get: Box<dyn Fn(&CacheKey) -> bool + Sync>| -> Contender {
         let keys = std::sync::Arc::clone(&keys);
-        (name, Box::new(move |number| drop(std::hint::black_box(get(&keys[number as usize % ASKED])))))
+        (name, Box::new(move |number| _ = std::hint::black_box(get(&keys[number as usize % ASKED]))))
     };
     vec![
         with("get: bare moka", Box::new(move |key| bare.get(key).is_some())),
