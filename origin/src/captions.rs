@@ -8,6 +8,7 @@ mod facts;
 mod generation;
 mod instructions;
 mod leading;
+pub mod near;
 mod plan;
 mod popular;
 mod progress;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lede_shared::api::ValidRequest;
-use lede_shared::cache_key::{CacheKey, CacheNamespace};
+use lede_shared::cache_key::{CacheKey, CacheNamespace, NamespaceDigest};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Freshness, FreshnessRecord};
 use lede_shared::policy::POLICY;
@@ -32,6 +33,7 @@ use lede_shared::signature::Claims;
 
 use self::answering::{hit, miss};
 use self::leading::{Made, Outcome};
+use self::near::{NearDuplicates, NearIndex};
 use self::progress::Progress;
 pub use self::streaming::AnswerStream;
 pub use self::writers::{CaptionSources, LocalModel};
@@ -57,6 +59,10 @@ pub struct CaptionSettings {
     pub stale_if_error_ms: u64,
     /// Most different generations in flight.
     pub flights_max: usize,
+    /// Are near-duplicates looked for?
+    pub near_duplicates: NearDuplicates,
+    /// Most groups of near-duplicates that are remembered.
+    pub near_entries_max: u64,
 }
 
 /// How an answer is asked for, besides the request itself.
@@ -68,6 +74,8 @@ pub struct Asking {
     pub started_at: Instant,
     /// When nobody waits any more.
     pub deadline: Instant,
+    /// Within what near-duplicates may be looked for ([`Captions::with_near`]); none: nowhere.
+    pub near_in: Option<NamespaceDigest>,
 }
 
 /// Why there is no answer.
@@ -123,13 +131,16 @@ pub struct Answer {
     pub queue_time: Duration,
     /// On the device; zero for a hit.
     pub device_time: Duration,
+    /// Is it the answer to another request that is nearly the same? `key` is that one's.
+    pub is_near: bool,
 }
 
 impl Answer {
-    /// Does the cache hold it?
+    /// Does the cache hold it as the answer to this request?
     #[must_use]
     pub const fn was_kept(&self) -> bool {
-        matches!(self.cache, CacheOutcome::Hit { .. } | CacheOutcome::Forwarded { stored: true, .. })
+        !self.is_near
+            && matches!(self.cache, CacheOutcome::Hit { .. } | CacheOutcome::Forwarded { stored: true, .. })
     }
 }
 
@@ -142,6 +153,7 @@ struct Inner {
     sources: CaptionSources,
     cache: TieredCache,
     popularity: popular::Popularity,
+    near: Option<NearIndex>,
     flights: SingleFlight<CacheKey, Progress, Outcome>,
     settings: CaptionSettings,
 }
@@ -152,7 +164,9 @@ impl Captions {
     pub fn new(sources: CaptionSources, cache: TieredCache, settings: CaptionSettings) -> Self {
         let flights = SingleFlight::new(settings.flights_max);
         let popularity = popular::Popularity::default();
-        Self(Arc::new(Inner { sources, cache, popularity, flights, settings }))
+        let near =
+            (settings.near_duplicates == NearDuplicates::On).then(|| NearIndex::new(settings.near_entries_max));
+        Self(Arc::new(Inner { sources, cache, popularity, near, flights, settings }))
     }
 
     /// The name of the model that should write.
@@ -170,13 +184,7 @@ impl Captions {
     /// The key under which the answer to `request` is kept for the caller of `claims`.
     #[must_use]
     pub fn key_of(&self, request: &ValidRequest, claims: &Claims) -> CacheKey {
-        let namespace = CacheNamespace {
-            model: self.0.sources.model_id(),
-            policy_version: POLICY.version,
-            epoch: self.0.settings.cache_epoch.saturating_add(claims.cache_epoch),
-            tenant: claims.cache_is_private.then(|| claims.tenant.as_str()),
-        };
-        CacheKey::of(&namespace, request)
+        CacheKey::of(&self.0.namespace(claims), request)
     }
 
     /// Answers from the cache, or generates. `key` is that of [`Self::key_of`].
@@ -193,6 +201,11 @@ impl Captions {
             LookUp::Fresh(found) => return hit(key, &found, asking.started_at),
             LookUp::Nothing(why) => why,
         };
+        if why == ForwardReason::UriMiss
+            && let Some(near) = self.near_answer(request, asking)
+        {
+            return near;
+        }
         match self.make(request, key, asking).await {
             Ok((Made::Kept(found), _)) => hit(key, &found, asking.started_at),
             Ok((Made::Generated(generated), collapsed)) => {
@@ -291,6 +304,18 @@ impl Captions {
         }
         let joined = self.0.flights.join(&key, lead);
         joined.map_err(|_| CaptionError::Overloaded { retry_after_s: RETRY_AFTER_FLIGHTS_S })
+    }
+}
+
+impl Inner {
+    /// What decides the answers of this caller besides their requests.
+    fn namespace<'a>(&'a self, claims: &'a Claims) -> CacheNamespace<'a> {
+        CacheNamespace {
+            model: self.sources.model_id(),
+            policy_version: POLICY.version,
+            epoch: self.settings.cache_epoch.saturating_add(claims.cache_epoch),
+            tenant: claims.cache_is_private.then(|| claims.tenant.as_str()),
+        }
     }
 }
 

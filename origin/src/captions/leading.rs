@@ -61,6 +61,7 @@ impl Inner {
             let made = Made::Kept(found.clone());
             let is_fresh = matches!(found.entry.freshness.at(clock::now()), Freshness::Fresh { .. });
             if is_fresh && made.suits(asking.cache_control) {
+                self.offer_as_near(request, key, asking);
                 return Ok(made);
             }
         }
@@ -95,6 +96,7 @@ impl Inner {
         let not_stored = match verdict {
             Cacheability::Storable => {
                 self.cache.put(key, entry.clone());
+                self.offer_as_near(request, key, asking);
                 None
             }
             Cacheability::NotStorable(reason) => Some(reason),

@@ -55,6 +55,7 @@ async fn write_caption(folder: &Path, config: &Config) -> Result<(), String> {
         cache_control: RequestCacheControl::default(),
         started_at,
         deadline: started_at + CAPTION_TIMEOUT,
+        near_in: None,
     };
     let nobody = Claims::of(TenantId::parse("trial").ok_or("no tenant")?);
     match app.captions.answer(&request, app.captions.key_of(&request, &nobody), asking).await {

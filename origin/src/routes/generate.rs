@@ -34,6 +34,7 @@ pub async fn post(
     let key = app.captions.key_of(&request, &authorized.principal.claims);
     app.captions.count(&request, key, &authorized.principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let asking = app.captions.with_near(asking, &authorized.principal.claims);
     if stream::is_wanted(&headers) {
         return stream::answer(&app, request, key, (asking, &context)).await;
     }
@@ -54,6 +55,7 @@ pub async fn get(
     let key = app.captions.key_of(&request, &principal.claims);
     app.captions.count(&request, key, &principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let asking = app.captions.with_near(asking, &principal.claims);
     if stream::is_wanted(&headers) {
         return stream::answer(&app, request, key, (asking, &context)).await;
     }

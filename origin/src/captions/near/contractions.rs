@@ -1,7 +1,8 @@
 //! `it's` is `it is` and `can't` is `cannot`, where nothing else could be meant.
 
-/// What has one long form whatever follows. Left out is what is another word too: `wont`, `ill`, `were`, `lets`, `id`.
-const ALWAYS: [(&str, &str, &str); 43] = [
+/// What has one long form whatever follows. Left out is what may be another word, as `wont`, `ill`
+/// and `id`, or another thing: to let us go is not to go.
+const ALWAYS: [(&str, &str, &str); 42] = [
     ("i'm", "i", "am"),
     ("im", "i", "am"),
     ("cannot", "can", "not"),
@@ -30,7 +31,6 @@ const ALWAYS: [(&str, &str, &str); 43] = [
     ("wouldnt", "would", "not"),
     ("shouldn't", "should", "not"),
     ("mustn't", "must", "not"),
-    ("let's", "let", "us"),
     ("we're", "we", "are"),
     ("you're", "you", "are"),
     ("they're", "they", "are"),
@@ -60,24 +60,34 @@ const WITH_IS: [(&str, &str); 10] = [
     ("how's", "how"),
 ];
 /// Participles that are not known by their ending.
-const PARTICIPLES: [&str; 57] = [
-    "been", "become", "begun", "bent", "bought", "bound", "brought", "built", "burnt", "caught", "come", "cost", "cut",
-    "done", "drawn", "drunk", "felt", "fit", "flown", "fought", "found", "gone", "got", "grown", "had", "heard",
-    "held", "hit", "hurt", "kept", "known", "laid", "learnt", "left", "lent", "let", "lost", "made", "met", "paid",
-    "put", "read", "run", "said", "sat", "seen", "sent", "set", "shown", "shut", "slept", "sold", "spent", "stood",
-    "taught", "told", "won",
+const PARTICIPLES: [&str; 80] = [
+    "beat", "become", "been", "begun", "bent", "bet", "bought", "bound", "brought", "built", "burnt", "burst",
+    "cast", "caught", "clung", "come", "cost", "cut", "done", "drawn", "drunk", "dug", "felt", "fit", "flown",
+    "fought", "found", "gone", "got", "grown", "had", "heard", "held", "hit", "hurt", "kept", "known", "laid",
+    "learnt", "left", "lent", "let", "lit", "lost", "made", "met", "paid", "put", "quit", "read", "run", "said",
+    "sat", "seen", "sent", "set", "shed", "shone", "shot", "shown", "shut", "slept", "slid", "sold", "spent",
+    "split", "spread", "spun", "stood", "struck", "stuck", "swept", "swum", "taught", "told", "upset", "wept",
+    "wet", "won", "wound",
 ];
 /// How many words behind `'s` a participle may stand: `she's just left`.
 const LOOK_AHEAD: usize = 2;
 
 /// The two words that `word` stands for, in lower case; `after` are the words behind it, as typed.
-pub(super) fn expanded<'a>(word: &str, mut after: impl Iterator<Item = &'a str>) -> Option<(&'static str, &'static str)> {
+pub(super) fn expanded<'a>(
+    word: &str,
+    mut after: impl Iterator<Item = &'a str>,
+) -> Option<(&'static str, &'static str)> {
     if let Some((_, first, second)) = ALWAYS.iter().find(|(short, ..)| *short == word) {
         return Some((first, second));
     }
     let (_, first) = WITH_IS.iter().find(|(short, _)| *short == word)?;
     let is_clear = !after.by_ref().take(LOOK_AHEAD).any(may_be_participle);
     is_clear.then_some((first, "is"))
+}
+
+/// Is it one that may be written out, in lower case?
+pub(super) fn is_known(word: &str) -> bool {
+    ALWAYS.iter().any(|(short, ..)| *short == word) || WITH_IS.iter().any(|(short, _)| *short == word)
 }
 
 fn may_be_participle(word: &str) -> bool {
@@ -104,7 +114,9 @@ mod tests {
 
     #[test]
     fn what_may_be_has_or_another_word_stays() {
-        for text in ["she's left", "he's just won!", "it's been", "he'd go", "dog's dinner", "wont", "ill", "its", "were"] {
+        for text in
+            ["she's left", "he's just won!", "it's been", "he'd go", "dog's dinner", "wont", "ill", "its", "were"]
+        {
             assert_eq!(of(text), None, "{text}");
         }
     }

@@ -15,7 +15,8 @@ use crate::captions::facts;
 /// Words that turn a statement round, wholly or almost.
 const NEGATIONS: [&str; 24] = [
     "no", "not", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "without", "hardly", "barely",
-    "scarcely", "rarely", "seldom", "cannot", "ain't", "shan't", "needn't", "except", "lacks", "lack", "unless", "but",
+    "scarcely", "rarely", "seldom", "cannot", "ain't", "shan't", "needn't", "except", "lacks", "lack", "unless",
+    "but",
 ];
 
 /// Fingerprints of what a description states. Compared in this process only.
@@ -56,7 +57,8 @@ fn negations(text: &str) -> u64 {
         if negates(first) || negates(second) {
             return Some("not".to_owned());
         }
-        let is_prefixed = ["non-", "un-", "anti-"].iter().any(|prefix| word.starts_with(prefix)) || word.ends_with("-free");
+        let is_prefixed =
+            ["non-", "un-", "anti-"].iter().any(|prefix| word.starts_with(prefix)) || word.ends_with("-free");
         (negates(&word) || is_prefixed).then_some(word)
     });
     // `cannot` and `can not` say the same.

@@ -50,12 +50,16 @@ fn request(cursor: &mut Cursor<'_>) -> bool {
         }
         cursor.eat(&["please"]);
     }
-    if cursor.eat_all(&["help", "me", "caption"]) || cursor.eat(&["caption"]) && !cursor.rest.starts_with("for ") {
-        return cursor.eat(&["this:"]) || (cursor.eat(&["this"]) && cursor.eat(PICTURES_WITH_COLON));
+    cursor.eat_all(&["help", "me"]);
+    if cursor.eat_all(&["caption", "this:"]) {
+        return true;
     }
-    let _ = cursor.eat_all(&["give", "me"])
-        || cursor.eat_all(&["i", "need"])
-        || (cursor.eat(&["write", "create", "generate", "make", "draft"]) && (cursor.eat(&["me", "us"]) || true));
+    if cursor.eat_all(&["caption", "this"]) {
+        return cursor.eat(PICTURES_WITH_COLON);
+    }
+    if !cursor.eat_all(&["i", "need"]) && cursor.eat(&["write", "create", "generate", "make", "draft", "give"]) {
+        cursor.eat(&["me", "us"]);
+    }
     cursor.eat(&["a", "an"]);
     cursor.eat(&["instagram", "insta", "ig"]);
     subject(cursor)

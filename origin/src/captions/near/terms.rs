@@ -73,7 +73,8 @@ fn at_commas(chunk: &str) -> impl Iterator<Item = &str> {
         let (before, after) = (chunk[..=at].chars().rev().nth(1), chunk[at + 1..].chars().next());
         before.is_some_and(char::is_alphabetic) && after.is_some_and(char::is_alphabetic)
     };
-    let mut ends: Vec<usize> = chunk.match_indices(',').map(|(at, _)| at).filter(|at| is_end(*at)).map(|at| at + 1).collect();
+    let mut ends: Vec<usize> =
+        chunk.match_indices(',').map(|(at, _)| at).filter(|at| is_end(*at)).map(|at| at + 1).collect();
     ends.push(chunk.len());
     let mut start = 0;
     ends.into_iter().map(move |end| &chunk[std::mem::replace(&mut start, end)..end])
@@ -81,7 +82,8 @@ fn at_commas(chunk: &str) -> impl Iterator<Item = &str> {
 
 /// Letters of the Latin alphabet, joined by apostrophes or hyphens.
 fn is_word(text: &str) -> bool {
-    let is_letter = |character: char| character.is_ascii_alphabetic() || matches!(character, 'à'..='ö' | 'ø'..='ÿ');
+    let is_letter =
+        |character: char| character.is_ascii_alphabetic() || matches!(character, 'à'..='ö' | 'ø'..='ÿ');
     let is_joint = |character: char| matches!(character, '\'' | '’' | '-');
     text.starts_with(is_letter) && text.ends_with(is_letter) && text.chars().all(|c| is_letter(c) || is_joint(c))
 }
@@ -118,7 +120,8 @@ mod tests {
 
     #[test]
     fn what_is_not_of_latin_letters_alone_is_no_word() {
-        for text in ["#sunset", "@anna", "30%", "lede.app", "B12", "с\u{430}t", "ca\u{ad}t", "'It'", "🌅", "(so"] {
+        for text in ["#sunset", "@anna", "30%", "lede.app", "B12", "с\u{430}t", "ca\u{ad}t", "'It'", "🌅", "(so"]
+        {
             assert!(matches!(terms(text)[0], Term::Other(_)), "{text}");
         }
     }
