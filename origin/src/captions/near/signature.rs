@@ -61,6 +61,12 @@ impl DescriptionSignature {
         Self { row: format!("s{SEPARATOR}{}", text.replace('’', "'")), guards: Guards::of(text) }
     }
 
+    /// Are the numbers, names, negations and pictures the same?
+    #[must_use]
+    pub fn has_equal_guards(&self, other: &Self) -> bool {
+        self.guards == other.guards
+    }
+
     /// What stands for the description in a key.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
