@@ -159,7 +159,7 @@ fn fold(text: &str, opens: bool) -> Cow<'_, str> {
     let is_i = straight == "I" || straight.starts_with("I'");
     let is_capitalised =
         straight.starts_with(char::is_uppercase) && !straight.chars().skip(1).any(char::is_uppercase);
-    if !is_i && !(opens && is_capitalised) {
+    if !(is_i || opens && is_capitalised) {
         return straight;
     }
     let small = straight.to_lowercase();
