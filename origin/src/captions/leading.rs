@@ -5,7 +5,7 @@ use std::time::Duration;
 use lede_shared::api::stream::StreamStart;
 use lede_shared::api::{PerformanceMetrics, ValidRequest};
 use lede_shared::cache_key::CacheKey;
-use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorable, cacheability};
+use lede_shared::freshness::{Cacheability, FreshnessRecord, NotStorable, cacheability};
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 
@@ -22,7 +22,7 @@ pub(super) type Outcome = Result<Made, CaptionError>;
 /// What a leader has for its followers.
 #[derive(Clone, Debug)]
 pub(super) enum Made {
-    /// It was there already, in the cold tier, and fresh.
+    /// It was there already, in the cold tier, and good enough.
     Kept(Found),
     /// It was written.
     Generated(Box<Generated>),
@@ -58,14 +58,21 @@ impl Inner {
     ) -> Outcome {
         // 1. The cold tier, once for all who wait.
         if let Some(found) = self.cache.in_cold(&key).await {
-            let made = Made::Kept(found.clone());
-            let is_fresh = matches!(found.entry.freshness.at(clock::now()), Freshness::Fresh { .. });
-            if is_fresh && made.suits(asking.cache_control) {
-                return Ok(made);
+            if self.judge(&found, request, (&key, asking)).is_ok() {
+                return Ok(Made::Kept(found));
             }
         }
-        // 2. The device.
-        self.generate(request, key, (asking, progress)).await
+        // 2. The device. What was made on a guess would not have had to be made again.
+        if !asking.is_behind {
+            if !asking.cache_control.no_cache && !asking.cache_control.no_store {
+                self.learner.lost(key);
+            }
+            return self.generate(request, key, (asking, progress)).await;
+        }
+        let made = self.generate(request, key, (asking, progress)).await;
+        // Whoever has joined what nobody waited for tries for itself, where another may stand in.
+        made.inspect_err(|error| tracing::debug!(%error, "nothing came of background work"))
+            .map_err(|_| CaptionError::DeadlineExceeded)
     }
 
     /// Generates one answer and keeps it when it may be kept.
@@ -75,7 +82,8 @@ impl Inner {
         key: CacheKey,
         (asking, progress): (Asking, &Progress),
     ) -> Outcome {
-        let assignment = Assignment { request, key: &key, deadline: asking.deadline, progress };
+        let Asking { deadline, is_behind, .. } = asking;
+        let assignment = Assignment { request, key: &key, deadline, progress, is_behind };
         let (generation, author) = self.sources.writers().write(assignment).await?;
         let (queue_time, device_time) =
             (generation.cost.waited.unwrap_or_default(), generation.cost.device_time());

@@ -74,7 +74,10 @@ impl<V: Clone> Followers<V> {
         if let Some(known) = self.keys.value_mut(&key) {
             known.looked_up();
         }
-        likeliest(predictions.into_iter().filter(|one| one.probability >= probability_min).collect(), FOLLOWERS_MAX)
+        likeliest(
+            predictions.into_iter().filter(|one| one.probability >= probability_min).collect(),
+            FOLLOWERS_MAX,
+        )
     }
 
     /// What has followed `key`.

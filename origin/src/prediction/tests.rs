@@ -84,7 +84,8 @@ fn what_was_asked_for_in_a_week_of_last_year_is_expected_when_that_week_begins()
         see(&mut predictor, 1, 7, MONDAY + day * 2 * DAY_MS + day * HOUR_MS);
     }
     let due = (355..372).flat_map(|day| (0..24).map(move |hour| MONDAY + day * DAY_MS + hour * HOUR_MS));
-    let due: Vec<_> = due.flat_map(|at| predictor.due(UnixMillis(at))).map(|one| (one.value, one.source)).collect();
+    let due: Vec<_> =
+        due.flat_map(|at| predictor.due(UnixMillis(at))).map(|one| (one.value, one.source)).collect();
     assert!(!due.is_empty() && due.iter().all(|one| *one == (1, Source::Season)), "{due:?}");
     assert!(due.len() <= 2, "{due:?}");
 }

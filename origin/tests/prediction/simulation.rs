@@ -27,12 +27,15 @@ const DAILY_KEYS: u64 = 200;
 const WEEKLY_KEYS: u64 = 100;
 const KEEPS_HABIT_PERCENT: u64 = 85;
 /// Each day, by anybody: keys that hardly ever come back.
-const STRANGERS_A_DAY: u64 = 2_000;
+const STRANGERS_A_DAY: u64 = 600;
 const STRANGERS: u64 = 200_000;
+/// Look-ups of a day of noise, of so few keys that everything has followed everything before long.
+const NOISE_A_DAY: u64 = 2_000;
+const NOISE_KEYS: u64 = 3_000;
 
 /// One look-up of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Asked {
+pub(crate) struct Asked {
     at: u64,
     tenant: u64,
     name: u64,
@@ -40,7 +43,7 @@ pub struct Asked {
 
 /// What is in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Campaigns, daily and weekly habits, and strangers among them.
     Habits,
     /// The same until the middle; from then on the same keys as often, by whomever and whenever.
@@ -51,23 +54,23 @@ pub enum Kind {
 
 /// What came out of a trace.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Look-ups.
-    pub look_ups: u64,
+    pub(crate) look_ups: u64,
     /// Those that found a fresh answer.
-    pub hits: u64,
+    pub(crate) hits: u64,
     /// Answers made on a guess; used; expired before anybody asked.
-    pub guesses: (u64, u64, u64),
+    pub(crate) guesses: (u64, u64, u64),
     /// Time of the device: for callers, on guesses, on wasted guesses.
-    pub device_ms: (u64, u64, u64),
+    pub(crate) device_ms: (u64, u64, u64),
     /// Sources that are closed in the end.
-    pub closed: Vec<Source>,
+    pub(crate) closed: Vec<Source>,
 }
 
 impl Outcome {
     /// Share of look-ups that found a fresh answer, in percent.
     #[must_use]
-    pub fn hit_percent(&self) -> f64 {
+    pub(crate) fn hit_percent(&self) -> f64 {
         self.hits as f64 * 100.0 / self.look_ups as f64
     }
 }
@@ -90,7 +93,7 @@ impl Dice {
 
 /// The trace of `days` days, in the order of its look-ups.
 #[must_use]
-pub fn trace(kind: Kind, days: u64) -> Vec<Asked> {
+pub(crate) fn trace(kind: Kind, days: u64) -> Vec<Asked> {
     let mut dice = Dice(1);
     let mut trace = Vec::new();
     for day in 0..days {
@@ -142,12 +145,9 @@ fn habits(dice: &mut Dice, (day, midnight): (u64, u64), trace: &mut Vec<Asked>) 
 }
 
 fn noise(dice: &mut Dice, midnight: u64, trace: &mut Vec<Asked>) {
-    // So few that everything has followed everything before long.
-    let name = |dice: &mut Dice| 4_000_000 + dice.below(3_000);
-    for _ in 0..STRANGERS_A_DAY {
+    for _ in 0..NOISE_A_DAY {
         let (at, tenant) = (midnight + dice.below(DAY_MS), dice.below(TENANTS));
-        let name = name(dice);
-        trace.push(Asked { at, tenant, name });
+        trace.push(Asked { at, tenant, name: 4_000_000 + dice.below(NOISE_KEYS) });
     }
 }
 
@@ -166,7 +166,7 @@ struct Service {
 
 /// Plays a trace; with predictions at least so likely, or without any.
 #[must_use]
-pub fn play(trace: &[Asked], probability_min: Option<f64>) -> Outcome {
+pub(crate) fn play(trace: &[Asked], probability_min: Option<f64>) -> Outcome {
     let mut service = Service {
         predictor: Predictor::new(probability_min.unwrap_or(1.0)),
         ledger: Ledger::new(0.3),
@@ -194,11 +194,7 @@ pub fn play(trace: &[Asked], probability_min: Option<f64>) -> Outcome {
         look_ups: trace.len() as u64,
         hits: service.hits,
         guesses: (sum(|stats| stats.made), sum(|stats| stats.used), sum(|stats| stats.wasted)),
-        device_ms: (
-            service.callers_device_ms,
-            sum(|stats| stats.device_ms),
-            sum(|stats| stats.wasted_device_ms),
-        ),
+        device_ms: (service.callers_device_ms, sum(|stats| stats.device_ms), sum(|stats| stats.wasted_device_ms)),
         closed,
     }
 }
