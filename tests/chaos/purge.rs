@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lede_origin::captions::Epochs;
 use lede_origin::redis_link::{RedisAddress, RedisLink};
 use lede_shared::api_key::TenantId;
+use lede_shared::cache_key::CacheKey;
 use lede_shared::purge::PurgeScope;
 use lede_shared::signature::Claims;
 use lede_tests::{Redis, RedisWay, Way};
@@ -166,13 +167,34 @@ async fn garbage_where_purges_are_kept_and_told_purges_nothing_and_hinders_no_pu
 async fn one_entry_is_dropped_everywhere() {
     let redis = Redis::start().await;
     let (one, other) = (Knower::over(&redis.url()).await, Knower::over(&redis.url()).await);
-    let key = lede_shared::cache_key::CacheKey([7; 32]);
+    let key = CacheKey([7; 32]);
     let until = Instant::now() + SOON;
     // Whoever listens may have begun a moment ago.
     while other.dropped.load(Ordering::SeqCst) == 0 {
         one.epochs.tell_to_drop(key, &one.link).await.expect("Redis is there");
         assert!(Instant::now() < until, "nothing was dropped");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_was_away_when_one_entry_was_dropped_drops_it_on_coming_back() {
+    let redis = Redis::start().await;
+    let way = RedisWay::to(redis.port()).await;
+    let (one, away) = (Knower::over(&redis.url()).await, Knower::over(&way.url).await);
+    redis.told::<String>(&["SET", "lede:r1:dropped", "garbage"]).await;
+    for number in 1..=2 {
+        way.is(Way::Cut);
+        until_up(&away.link, false).await;
+        let before = away.dropped.load(Ordering::SeqCst);
+        let key = CacheKey([number; 32]);
+        one.epochs.tell_to_drop(key, &one.link).await.expect("Redis is there");
+        way.is(Way::Open);
+        let until = Instant::now() + SOON;
+        while away.dropped.load(Ordering::SeqCst) == before {
+            assert!(Instant::now() < until, "nothing was dropped");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
