@@ -163,12 +163,15 @@ impl App {
 /// The tiers in memory, the cold one behind them, and what is shared with other origins.
 fn open_cache(config: &Config, model: &str) -> Result<(TieredCache, Sharing), StartError> {
     let (memory, cold) = (config.cache.memory_settings(), config.cache.cold_settings());
-    let epochs = Epochs::open(model, None);
-    let Some(address) = config.cache.redis_address()? else {
+    let address = config.cache.redis_address()?;
+    let has_common_cold = address.is_some() && matches!(cold.choice, ColdChoice::Auto | ColdChoice::Redis);
+    // What is kept on this machine's disk outlives the process, and so must what is known of purges.
+    let is_on_disk = !has_common_cold && cold.choice != ColdChoice::Off;
+    let epochs = Epochs::open(model, cold.dir.as_deref().filter(|_| is_on_disk));
+    let Some(address) = address else {
         return Ok((TieredCache::new(memory, None), Sharing::alone(epochs)));
     };
     let link = RedisLink::start(address, epochs.greeting());
-    let has_common_cold = matches!(cold.choice, ColdChoice::Auto | ColdChoice::Redis);
     let tier = has_common_cold.then(|| {
         let store = RedisStore::new(link.clone(), cold.read_timeout);
         ColdTier::start(Arc::new(store), cold.read_timeout)
