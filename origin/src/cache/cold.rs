@@ -3,6 +3,7 @@
 //! Whatever the store does, a look-up waits no longer than the read timeout, a store that fails is left alone for a while
 //! (a circuit breaker), and writing holds up nobody.
 
+pub mod disk;
 mod guard;
 mod store;
 
