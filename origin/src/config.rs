@@ -1,6 +1,7 @@
 //! What can be set, by environment variables that begin with `LEDE_`. One struct for each concern.
 
 mod auth;
+mod background;
 mod cache;
 mod engine;
 mod model;
@@ -15,6 +16,7 @@ use figment::providers::Env;
 use serde::de::DeserializeOwned;
 
 pub use auth::AuthConfig;
+pub use background::{BackgroundConfig, Switch};
 pub use cache::{CacheConfig, RedisUrl};
 pub use engine::EngineConfig;
 pub use model::ModelConfig;
@@ -24,15 +26,18 @@ pub use telemetry::{LogFormat, TelemetryConfig};
 
 /// A setting cannot be used. One line, for the operator; never shows a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("LEDE_{}: {reason}", name.to_ascii_uppercase())]
+#[error("{variable}: {reason}")]
 pub struct ConfigError {
-    name: String,
+    variable: String,
     reason: String,
 }
 
 impl ConfigError {
     fn new(name: &str, reason: impl Display) -> Self {
-        Self { name: name.to_owned(), reason: reason.to_string() }
+        // One name is not ours: every platform hands out a Redis under it.
+        let variable =
+            if name == "redis_url" { name.to_uppercase() } else { format!("LEDE_{name}").to_uppercase() };
+        Self { variable, reason: reason.to_string() }
     }
 }
 
@@ -45,6 +50,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// The response cache.
     pub cache: CacheConfig,
+    /// What is done while nobody waits for it.
+    pub background: BackgroundConfig,
     /// The engine.
     pub engine: EngineConfig,
     /// The model and the library that runs it.
@@ -74,6 +81,7 @@ impl Config {
             server: section(source)?,
             auth: AuthConfig::read(source)?,
             cache: section(source)?,
+            background: section(source)?,
             engine: section(source)?,
             model: ModelConfig::read(source)?,
             remote: RemoteConfig::read(source)?,
@@ -81,6 +89,7 @@ impl Config {
         };
         config.server.check()?;
         config.cache.check()?;
+        config.background.check()?;
         config.engine.check()?;
         Ok(config)
     }
@@ -130,6 +139,8 @@ mod tests {
             ("waiting_sequences_max", "3"),
             ("hot_entries_max", "-1"),
             ("execution_providers", "abacus"),
+            ("prefetch", "maybe"),
+            ("prefetch_used_share_min", "1.5"),
             ("log_format", "xml"),
             ("api_key_hashes", "acme=xyz"),
             ("edge_signing_keys", "12345"),
