@@ -11,9 +11,11 @@ mod hub;
 mod keys_file;
 mod model_store;
 mod origin;
+pub mod policies;
 mod process;
 mod provider;
 mod tools;
+pub mod traces;
 
 pub use bad_origin::{BadOrigin, Conduct};
 pub use edge::{Edge, Surroundings};
