@@ -167,7 +167,7 @@ async fn read(context: &RequestContext, tier: CacheTier, key: &CacheKey) -> Opti
         }
         CacheTier::Colo => colo::read(context, key).await?,
         CacheTier::WorkersKv => workers_kv::read(context, key).await?,
-        CacheTier::Hot => return None,
+        CacheTier::Hot | CacheTier::Warm | CacheTier::Cold => return None,
     };
     Some(CachedAnswer::of(tier, entry, tier == CacheTier::WorkersKv))
 }

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::admission::Admission;
 use crate::backend::ort::{self, OrtSettings};
 use crate::backend::{Backend, BackendError};
+use crate::cache::TieredCache;
 use crate::captions::{CaptionSources, Captions, LocalModel};
 use crate::config::{Config, ConfigError, RemoteRole};
 use crate::engine::vocabulary::Vocabulary;
@@ -107,11 +108,11 @@ impl App {
     ) -> Result<AppState, StartError> {
         let limits = config.engine.limits();
         let admission = Admission::new(limits.waiting_sequences_max);
-        let settings = config.cache.caption_settings();
+        let (settings, cache) = (config.cache.caption_settings(), open_cache(&config));
         let model = model.map(Arc::new);
         let local = model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission });
         Ok(AppState(Arc::new(Self {
-            captions: Captions::new(CaptionSources { local, remote }, settings),
+            captions: Captions::new(CaptionSources { local, remote }, cache, settings),
             authenticator: Authenticator::new(&config.auth)?,
             deep_checks: Semaphore::new(1),
             draining: AtomicBool::new(false),
@@ -150,6 +151,11 @@ impl App {
             EngineStatus::Stopped => "stopped",
         }
     }
+}
+
+/// The tiers in memory, and the cold one behind them.
+fn open_cache(config: &Config) -> TieredCache {
+    TieredCache::new(config.cache.memory_settings(), None)
 }
 
 /// Loads the graph, which runs a few steps to find out its layout (the first ones cost more than later ones, so they had

@@ -1,11 +1,13 @@
 //! The domain: request → cache → (leader only) prompt → generate → constrain → policy → answer.
 
+mod answering;
 mod candidate;
 mod compose;
 mod content;
 mod facts;
 mod generation;
 mod instructions;
+mod leading;
 mod plan;
 mod popular;
 mod progress;
@@ -20,21 +22,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lede_shared::api::stream::StreamStart;
-use lede_shared::api::{CacheTier, PerformanceMetrics, ValidRequest, json_with_metrics};
+use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::{CacheKey, CacheNamespace};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
-use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorable, cacheability};
+use lede_shared::freshness::{Freshness, FreshnessRecord};
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::signature::Claims;
 
+use self::answering::{hit, miss};
+use self::leading::{Made, Outcome};
 use self::progress::Progress;
 pub use self::streaming::AnswerStream;
-use self::writers::Assignment;
 pub use self::writers::{CaptionSources, LocalModel};
 use crate::cache::single_flight::{SingleFlight, Waiting};
-use crate::cache::{Entry, HotTier};
+use crate::cache::{Found, TieredCache};
 use crate::clock;
 
 /// How many leaders a request may lose before it gives up.
@@ -42,16 +44,14 @@ const LEADERS_MAX: usize = 3;
 /// What a caller is told to wait when too much different work is in flight.
 const RETRY_AFTER_FLIGHTS_S: u32 = 1;
 
-/// How long answers are good for, and the bounds of what keeps them.
+/// How long answers are good for, and how many are made at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptionSettings {
     /// Part of every key; raised to purge everything at once.
     pub cache_epoch: u64,
-    /// Most entries of the hot tier.
-    pub hot_entries_max: u64,
     /// How long an answer is fresh.
     pub fresh_for_ms: u64,
-    /// How long after that a downstream cache may serve it while it asks again.
+    /// How long after that it may be served while a new one is made.
     pub stale_while_revalidate_ms: u64,
     /// How long after that it may be served when no new answer can be had.
     pub stale_if_error_ms: u64,
@@ -133,18 +133,6 @@ impl Answer {
     }
 }
 
-/// What a leader has made and its followers share.
-#[derive(Clone, Debug)]
-struct Generated {
-    entry: Entry,
-    metrics: PerformanceMetrics,
-    not_stored: Option<NotStorable>,
-    queue_time: Duration,
-    device_time: Duration,
-}
-
-type Outcome = Result<Generated, CaptionError>;
-
 /// Answers requests.
 #[derive(Clone, Debug)]
 pub struct Captions(Arc<Inner>);
@@ -152,20 +140,19 @@ pub struct Captions(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     sources: CaptionSources,
-    hot: HotTier,
+    cache: TieredCache,
     popularity: popular::Popularity,
     flights: SingleFlight<CacheKey, Progress, Outcome>,
     settings: CaptionSettings,
 }
 
 impl Captions {
-    /// Captions by `sources`.
+    /// Captions by `sources`, kept in `cache`.
     #[must_use]
-    pub fn new(sources: CaptionSources, settings: CaptionSettings) -> Self {
-        let hot = HotTier::new(settings.hot_entries_max);
+    pub fn new(sources: CaptionSources, cache: TieredCache, settings: CaptionSettings) -> Self {
         let flights = SingleFlight::new(settings.flights_max);
         let popularity = popular::Popularity::default();
-        Self(Arc::new(Inner { sources, hot, popularity, flights, settings }))
+        Self(Arc::new(Inner { sources, cache, popularity, flights, settings }))
     }
 
     /// The name of the model that should write.
@@ -202,40 +189,58 @@ impl Captions {
         key: CacheKey,
         asking: Asking,
     ) -> Result<Answer, CaptionError> {
-        let (why, stale) = match self.look_up(&key, asking.cache_control)? {
-            Kept::Fresh(entry) => return hit(key, &entry, asking.started_at),
-            Kept::Nothing { why, stale } => (why, stale),
+        let why = match self.look_up(&key, asking.cache_control).await? {
+            LookUp::Fresh(found) => return hit(key, &found, asking.started_at),
+            LookUp::Nothing(why) => why,
         };
-        match (self.generate(request, key, asking).await, stale) {
-            (Ok((generated, collapsed)), _) => miss(key, &generated, (why, collapsed), asking.started_at),
-            (Err(error), Some(entry)) if error.lets_stale_stand_in() => {
-                tracing::warn!(%error, "a stale answer stands in");
-                hit(key, &entry, asking.started_at)
+        match self.make(request, key, asking).await {
+            Ok((Made::Kept(found), _)) => hit(key, &found, asking.started_at),
+            Ok((Made::Generated(generated), collapsed)) => {
+                miss(key, &generated, (why, collapsed), asking.started_at)
             }
-            (Err(error), _) => Err(error),
+            Err(error) => match self.stand_in(&key, &error) {
+                Some(found) => hit(key, &found, asking.started_at),
+                None => Err(error),
+            },
         }
     }
 
-    /// What the hot tier has for a caller with these directives.
-    fn look_up(&self, key: &CacheKey, cache_control: RequestCacheControl) -> Result<Kept, CaptionError> {
-        let kept = self.0.hot.get(key);
+    /// What can be said without work: a fresh answer that the tiers in memory have for a caller with these directives.
+    /// For who wants nothing else the cold tier is asked, too.
+    async fn look_up(&self, key: &CacheKey, cache_control: RequestCacheControl) -> Result<LookUp, CaptionError> {
+        let found = match self.0.cache.in_memory(key) {
+            None if cache_control.only_if_cached => self.0.cache.in_cold(key).await,
+            found => found,
+        };
         let now = clock::now();
-        let why = match &kept {
+        let why = match found {
             None => ForwardReason::UriMiss,
-            Some(entry) => match entry.freshness.at(now) {
-                Freshness::Fresh { .. } if cache_control.accepts_age_ms(entry.freshness.age_ms(now)) => {
-                    return Ok(Kept::Fresh(entry.clone()));
+            Some(found) => match found.entry.freshness.at(now) {
+                Freshness::Fresh { .. } if cache_control.accepts_age_ms(found.entry.freshness.age_ms(now)) => {
+                    return Ok(LookUp::Fresh(found));
                 }
                 Freshness::Fresh { .. } => ForwardReason::Request,
                 Freshness::Stale { .. } | Freshness::Expired => ForwardReason::Stale,
             },
         };
-        if cache_control.only_if_cached {
-            return Err(CaptionError::NotCached);
+        if cache_control.only_if_cached { Err(CaptionError::NotCached) } else { Ok(LookUp::Nothing(why)) }
+    }
+
+    /// A stale answer in place of one that could not be made. What the cold tier had is in memory by now.
+    fn stand_in(&self, key: &CacheKey, error: &CaptionError) -> Option<Found> {
+        if !error.lets_stale_stand_in() {
+            return None;
         }
-        let stale =
-            kept.filter(|entry| matches!(entry.freshness.at(now), Freshness::Stale { if_error: true, .. }));
-        Ok(Kept::Nothing { why, stale })
+        let found = self.0.cache.in_memory(key)?;
+        let may_stand_in = match found.entry.freshness.at(clock::now()) {
+            Freshness::Fresh { .. } => true,
+            Freshness::Stale { if_error, .. } => if_error,
+            Freshness::Expired => false,
+        };
+        if may_stand_in {
+            tracing::warn!(%error, "a kept answer stands in");
+        }
+        may_stand_in.then_some(found)
     }
 
     /// One token through the engine, to see that it works. Where a provider writes while there is no engine, nothing is
@@ -249,23 +254,24 @@ impl Captions {
         written.await.map_err(|_| CaptionError::DeadlineExceeded)?
     }
 
-    /// Generates, together with all who ask for the same. Says also whether another request led.
-    async fn generate(
+    /// Has the answer made, together with all who ask for the same. Says also whether another request led.
+    async fn make(
         &self,
         request: &ValidRequest,
         key: CacheKey,
         asking: Asking,
-    ) -> Result<(Generated, bool), CaptionError> {
+    ) -> Result<(Made, bool), CaptionError> {
         for _ in 0..LEADERS_MAX {
             let mut waiting = self.join(request, key, asking)?;
             let collapsed = waiting.collapsed;
             let outcome = tokio::time::timeout_at(asking.deadline.into(), waiting.landed()).await;
             match outcome.map_err(|_| CaptionError::DeadlineExceeded)? {
-                // The leader was in more of a hurry than we are, or was lost: another leads.
                 Some(Err(CaptionError::DeadlineExceeded)) if collapsed => {}
+                Some(Ok(made)) if !made.suits(asking.cache_control) => {}
                 None => {}
-                Some(outcome) => return outcome.map(|generated| (generated, collapsed)),
+                Some(outcome) => return outcome.map(|made| (made, collapsed)),
             }
+            // The leader was in more of a hurry than we are, or content with what is kept, or was lost: another leads.
         }
         Err(every_leader_was_lost())
     }
@@ -288,95 +294,14 @@ impl Captions {
     }
 }
 
-/// What a look-up found.
-enum Kept {
+/// What a look-up without work came to.
+enum LookUp {
     /// To be answered with.
-    Fresh(Entry),
-    /// Nothing that may be served, unless nothing better can be had.
-    Nothing { why: ForwardReason, stale: Option<Entry> },
+    Fresh(Found),
+    /// Nothing that may be served, and why, unless nothing better can be had.
+    Nothing(ForwardReason),
 }
 
 fn every_leader_was_lost() -> CaptionError {
     CaptionError::Internal("every leader was lost".to_owned())
-}
-
-impl Inner {
-    /// Generates one answer and keeps it when it may be kept.
-    async fn lead(
-        &self,
-        request: &ValidRequest,
-        key: CacheKey,
-        (asking, progress): (Asking, &Progress),
-    ) -> Outcome {
-        let assignment = Assignment { request, key: &key, deadline: asking.deadline, progress };
-        let (generation, author) = self.sources.writers().write(assignment).await?;
-        let (queue_time, device_time) =
-            (generation.cost.waited.unwrap_or_default(), generation.cost.device_time());
-        let processing_time_ms = elapsed_ms(asking.started_at);
-        let response = compose::compose(request, &key, author, generation, processing_time_ms);
-        // A provider says nothing until it has written all.
-        let (id, model) = (response.id.clone(), response.model.clone());
-        progress.begin(StreamStart { id, model, variants: request.variants() });
-        progress.finish(&response.variants);
-        let entry = Entry {
-            body: response.json_without_metrics().map_err(CaptionError::Internal)?.into(),
-            freshness: self.freshness_from_now(),
-        };
-        let verdict =
-            cacheability(&response, self.sources.model_id(), POLICY.version, asking.cache_control.no_store);
-        let not_stored = match verdict {
-            Cacheability::Storable => {
-                self.hot.put(key, entry.clone());
-                None
-            }
-            Cacheability::NotStorable(reason) => Some(reason),
-        };
-        Ok(Generated { entry, metrics: response.performance_metrics, not_stored, queue_time, device_time })
-    }
-
-    fn freshness_from_now(&self) -> FreshnessRecord {
-        FreshnessRecord {
-            created_ms: clock::now(),
-            fresh_for_ms: self.settings.fresh_for_ms,
-            stale_while_revalidate_ms: self.settings.stale_while_revalidate_ms,
-            stale_if_error_ms: self.settings.stale_if_error_ms,
-        }
-    }
-}
-
-fn hit(key: CacheKey, entry: &Entry, started_at: Instant) -> Result<Answer, CaptionError> {
-    let processing_time_ms = compose::milliseconds(elapsed_ms(started_at));
-    let metrics = PerformanceMetrics::of_hit(CacheTier::Hot, processing_time_ms);
-    Ok(Answer {
-        body: json_with_metrics(&entry.body, &metrics).map_err(CaptionError::Internal)?.into(),
-        key,
-        freshness: entry.freshness,
-        cache: CacheOutcome::Hit { ttl_s: entry.freshness.ttl_s(clock::now()) },
-        cache_detail: Some(CacheTier::Hot.into()),
-        queue_time: Duration::ZERO,
-        device_time: Duration::ZERO,
-    })
-}
-
-fn miss(
-    key: CacheKey,
-    generated: &Generated,
-    (why, collapsed): (ForwardReason, bool),
-    started_at: Instant,
-) -> Result<Answer, CaptionError> {
-    let processing_time = compose::milliseconds(elapsed_ms(started_at));
-    let metrics = PerformanceMetrics { processing_time, ..generated.metrics };
-    Ok(Answer {
-        body: json_with_metrics(&generated.entry.body, &metrics).map_err(CaptionError::Internal)?.into(),
-        key,
-        freshness: generated.entry.freshness,
-        cache: CacheOutcome::Forwarded { why, stored: generated.not_stored.is_none(), collapsed },
-        cache_detail: generated.not_stored.map(Into::into),
-        queue_time: generated.queue_time,
-        device_time: generated.device_time,
-    })
-}
-
-fn elapsed_ms(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1_000.0
 }

@@ -15,7 +15,7 @@ use figment::providers::Env;
 use serde::de::DeserializeOwned;
 
 pub use auth::AuthConfig;
-pub use cache::CacheConfig;
+pub use cache::{CacheConfig, RedisUrl};
 pub use engine::EngineConfig;
 pub use model::ModelConfig;
 pub use remote::{RemoteConfig, RemoteRole};
@@ -61,7 +61,8 @@ impl Config {
     /// # Errors
     /// Names the first variable that cannot be used.
     pub fn from_environment() -> Result<Self, ConfigError> {
-        Self::read(&Figment::from(Env::prefixed("LEDE_")))
+        // The name under which every platform hands out a Redis.
+        Self::read(&Figment::from(Env::raw().only(&["REDIS_URL"])).merge(Env::prefixed("LEDE_")))
     }
 
     /// Reads any source whose keys are the variables' names without their prefix, in lower case.
@@ -143,7 +144,8 @@ mod tests {
         let secret = "5ec7e7".repeat(10) + "beef";
         let error = read(&[("edge_signing_keys", &format!("k1={secret}0"))]).unwrap_err();
         assert!(!error.to_string().contains(&secret));
-        let config = read(&[("edge_signing_keys", &format!("k1={secret}"))]).unwrap();
+        let redis_url = format!("redis://user:{secret}@localhost/");
+        let config = read(&[("edge_signing_keys", &format!("k1={secret}")), ("redis_url", &redis_url)]).unwrap();
         assert!(!format!("{config:?}").contains(&secret));
     }
 }

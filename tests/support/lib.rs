@@ -6,6 +6,7 @@
 
 pub mod bad_input;
 mod bad_origin;
+mod bench_report;
 mod edge;
 mod hub;
 mod keys_file;
@@ -18,6 +19,7 @@ mod tools;
 pub mod traces;
 
 pub use bad_origin::{BadOrigin, Conduct};
+pub use bench_report::write_section;
 pub use edge::{Edge, Surroundings};
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
 pub use keys_file::KeysFile;

@@ -60,6 +60,8 @@ impl Origin {
             .env("LEDE_API_KEY_HASHES", api_key_hashes())
             .env("LEDE_EDGE_SIGNING_KEYS", SIGNING_KEY)
             .env("LEDE_LOG_FORMAT", "json")
+            .env("LEDE_COLD", "off")
+            .env_remove("REDIS_URL")
             .envs(settings.iter().copied());
         // A model of the store takes the place of the suite's folder.
         if settings.iter().any(|(name, _)| *name == "LEDE_MODEL") {

@@ -2,18 +2,38 @@
 
 use anyhow::Result;
 
-use crate::build::edge;
-use crate::command;
+use crate::build::{edge, origin};
 use crate::workspace::Workspace;
+use crate::{command, setup};
 
-/// The edge in workerd against `tests/yardstick/worker.mjs`; the table goes to the terminal and, unless `dry`, into
+/// The edge in workerd against `tests/yardstick/edge/worker.mjs`; the table goes to the terminal and, unless `dry`, into
 /// docs/BENCH.md.
 pub(crate) fn edge(workspace: &Workspace, dry: bool) -> Result<()> {
     edge::build(workspace, false, None)?;
     let mut cargo = workspace.cargo();
     // Neither the load nor the origin is measured, so they need no optimised build.
-    cargo.args(["bench", "--locked", "--profile", "dev", "--package", "lede-tests", "--bench", "yardstick"]);
+    cargo.args(["bench", "--locked", "--profile", "dev", "--package", "lede-tests", "--bench", "edge"]);
     cargo.env("LEDE_EDGE_DIR", workspace.edge());
+    if !dry {
+        cargo.env("LEDE_BENCH_REPORT", workspace.root.join("docs/BENCH.md"));
+    }
+    command::streamed(&mut cargo)
+}
+
+/// The origin's response cache; the tables go to the terminal and, unless `dry`, into docs/BENCH.md.
+pub(crate) fn cache(workspace: &Workspace, only: Option<&str>, dry: bool) -> Result<()> {
+    let library = setup::onnx_runtime(workspace)?;
+    origin::build(workspace, true)?;
+    let mut cargo = workspace.cargo();
+    cargo.args(["bench", "--locked", "--profile", "release", "--package", "lede-tests", "--bench", "cache"]);
+    cargo
+        .env("LEDE_ORIGIN_BIN", origin::binary(workspace, true))
+        .env("LEDE_ORT_LIBRARY", library)
+        .env("LEDE_MODEL_DIR", workspace.model())
+        .env("LEDE_BENCH_FOLDER", workspace.target.join("bench"));
+    if let Some(only) = only {
+        cargo.env("LEDE_BENCH_ONLY", only);
+    }
     if !dry {
         cargo.env("LEDE_BENCH_REPORT", workspace.root.join("docs/BENCH.md"));
     }

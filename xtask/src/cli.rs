@@ -79,6 +79,15 @@ pub(crate) enum BenchTarget {
         #[arg(long)]
         dry: bool,
     },
+    /// The origin's response cache: against bare moka, bare axum and the best that could be done, into docs/BENCH.md
+    Cache {
+        /// Only these sections, separated by commas
+        #[arg(long)]
+        only: Option<String>,
+        /// Only show the tables
+        #[arg(long)]
+        dry: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -47,6 +47,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check => check::check(&workspace),
         Command::Docs => docs::write(&workspace),
         Command::Bench { target: BenchTarget::Edge { dry } } => bench::edge(&workspace, dry),
+        Command::Bench { target: BenchTarget::Cache { only, dry } } => {
+            bench::cache(&workspace, only.as_deref(), dry)
+        }
         Command::Fuzz { target, seconds } => fuzz::fuzz(&workspace, target.as_deref(), seconds),
         Command::Eval(options) => eval::eval(&workspace, &options),
     }

@@ -1,4 +1,5 @@
-//! The hot tier: in memory, bounded by entries, each with its own expiry (moka, TinyLFU).
+//! The hot tier: in memory as it is served, bounded by entries (moka, TinyLFU). An entry leaves when nobody has asked for
+//! it for a while, and at the latest when it is good for nothing.
 
 use std::time::{Duration, Instant};
 
@@ -32,11 +33,11 @@ impl moka::Expiry<CacheKey, Entry> for UntilUseless {
 }
 
 impl HotTier {
-    /// A tier of at most `entries_max` entries.
+    /// A tier of at most `entries_max` entries, each for `idle` after it was last asked for.
     #[must_use]
-    pub fn new(entries_max: u64) -> Self {
-        let entries = moka::sync::Cache::builder().max_capacity(entries_max).expire_after(UntilUseless).build();
-        Self { entries }
+    pub fn new(entries_max: u64, idle: Duration) -> Self {
+        let builder = moka::sync::Cache::builder().max_capacity(entries_max);
+        Self { entries: builder.time_to_idle(idle).expire_after(UntilUseless).build() }
     }
 
     /// What is kept under `key`, fresh or stale.
@@ -49,6 +50,16 @@ impl HotTier {
     pub fn put(&self, key: CacheKey, entry: Entry) {
         self.entries.insert(key, entry);
     }
+
+    /// Forgets what is kept under `key`.
+    pub fn remove(&self, key: &CacheKey) {
+        self.entries.invalidate(key);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.entries.invalidate_all();
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +70,8 @@ mod tests {
 
     use super::*;
 
+    const IDLE: Duration = Duration::from_secs(60);
+
     fn entry(fresh_for_ms: u64) -> Entry {
         let freshness = FreshnessRecord {
             created_ms: UnixMillis(1),
@@ -66,12 +79,12 @@ mod tests {
             stale_while_revalidate_ms: 0,
             stale_if_error_ms: 0,
         };
-        Entry { body: Bytes::from_static(b"{}"), freshness }
+        Entry { body: Bytes::from_static(b"{}"), freshness, device_ms: 0 }
     }
 
     #[test]
     fn an_entry_is_gone_when_it_is_good_for_nothing() {
-        let tier = HotTier::new(10);
+        let tier = HotTier::new(10, IDLE);
         tier.put(CacheKey([1; 32]), entry(60_000));
         tier.put(CacheKey([2; 32]), entry(1));
         std::thread::sleep(Duration::from_millis(20));
@@ -81,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_number_of_entries_is_bounded() {
-        let tier = HotTier::new(100);
+        let tier = HotTier::new(100, IDLE);
         for index in 0..10_000u32 {
             let mut key = [0; 32];
             key[..4].copy_from_slice(&index.to_be_bytes());

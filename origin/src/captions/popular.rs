@@ -2,12 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use lede_shared::api::{CacheTier, PerformanceMetrics, PopularCaption, ValidRequest, json_with_metrics};
+use lede_shared::api::{PerformanceMetrics, PopularCaption, ValidRequest, json_with_metrics};
 use lede_shared::cache_key::CacheKey;
 use lede_shared::popularity::TopTable;
 use lede_shared::signature::Claims;
 
 use super::Captions;
+use super::answering::named;
 
 /// Requests remembered, each with its text of a few hundred bytes.
 const REQUESTS_MAX: usize = 2_000;
@@ -55,10 +56,10 @@ impl Captions {
     }
 
     fn held(&self, key: &CacheKey, wanted: &Wanted) -> Option<PopularCaption> {
-        let entry = self.0.hot.get(key)?;
-        let created_ms = entry.freshness.created_ms;
-        let metrics = PerformanceMetrics::of_hit(CacheTier::Hot, 0.0);
-        let json = json_with_metrics(&entry.body, &metrics).ok()?;
+        let found = self.0.cache.in_memory(key)?;
+        let created_ms = found.entry.freshness.created_ms;
+        let metrics = PerformanceMetrics::of_hit(named(found.tier), 0.0);
+        let json = json_with_metrics(&found.entry.body, &metrics).ok()?;
         let response = serde_json::from_slice(&json).ok()?;
         let request = serde_json::from_str(&wanted.request).ok()?;
         Some(PopularCaption { request, created_ms, response })

@@ -8,8 +8,8 @@ use lede_shared::cache_key::CacheKey;
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 
 use super::progress::{Progress, ProgressReader, joined};
-use super::{Answer, Asking, CaptionError, Captions, Kept, LEADERS_MAX, Outcome, hit, miss};
-use crate::cache::Entry;
+use super::{Answer, Asking, CaptionError, Captions, LEADERS_MAX, LookUp, Made, Outcome, hit, miss};
+use crate::cache::Found;
 use crate::cache::single_flight::Waiting;
 
 /// What `Cache-Status` says of an answer whose fate is not known yet.
@@ -42,13 +42,15 @@ impl AnswerStream {
         if !matches!(told, Ok(Told::More(_))) {
             self.rest = None;
         }
-        Some(told.map(|told| match told {
-            Told::More(events) | Told::Last(events) => events,
+        Some(told.and_then(|told| match told {
+            Told::More(events) | Told::Last(events) => Ok(events),
+            Told::Kept(answer) => Ok(replayed(&response_of(&answer.body)?).into()),
         }))
     }
 
-    fn of_kept(answer: &Answer, age_ms: u64) -> Result<Self, CaptionError> {
+    fn of_kept(answer: &Answer) -> Result<Self, CaptionError> {
         let events = replayed(&response_of(&answer.body)?).into();
+        let age_ms = answer.freshness.age_ms(crate::clock::now());
         Ok(Self {
             cache: answer.cache,
             cache_detail: answer.cache_detail,
@@ -71,39 +73,30 @@ impl Captions {
         key: CacheKey,
         asking: Asking,
     ) -> Result<AnswerStream, CaptionError> {
-        let kept = |entry: &Entry| {
-            let answer = hit(key, entry, asking.started_at)?;
-            AnswerStream::of_kept(&answer, entry.freshness.age_ms(crate::clock::now()))
-        };
-        let (why, stale) = match self.look_up(&key, asking.cache_control)? {
-            Kept::Fresh(entry) => return kept(&entry),
-            Kept::Nothing { why, stale } => (why, stale),
+        let why = match self.look_up(&key, asking.cache_control).await? {
+            LookUp::Fresh(found) => return AnswerStream::of_kept(&hit(key, &found, asking.started_at)?),
+            LookUp::Nothing(why) => why,
         };
         let mut following = Following::of(self, request, key, (asking, why))?;
-        match (following.next().await, stale) {
-            (Ok(told), stale) => {
-                let cache = CacheOutcome::Forwarded { why, stored: false, collapsed: following.collapsed };
-                let (first, has_more) = match told {
-                    Told::More(events) => (events, true),
-                    Told::Last(events) => (events, false),
-                };
-                following.stale = stale;
-                let rest = has_more.then(|| Box::new(following));
-                Ok(AnswerStream { cache, cache_detail: Some(DETAIL), age_ms: 0, first: Some(first), rest })
-            }
-            (Err(error), Some(entry)) if error.lets_stale_stand_in() => {
-                tracing::warn!(%error, "a stale answer stands in");
-                kept(&entry)
-            }
-            (Err(error), _) => Err(error),
-        }
+        let (first, has_more) = match following.next().await? {
+            Told::Kept(answer) => return AnswerStream::of_kept(&answer),
+            Told::More(events) => (events, true),
+            Told::Last(events) => (events, false),
+        };
+        let cache = CacheOutcome::Forwarded { why, stored: false, collapsed: following.collapsed };
+        let rest = has_more.then(|| Box::new(following));
+        Ok(AnswerStream { cache, cache_detail: Some(DETAIL), age_ms: 0, first: Some(first), rest })
     }
 }
 
 /// What was told.
 enum Told {
+    /// Events, and more will follow.
     More(Bytes),
+    /// The last events.
     Last(Bytes),
+    /// Nothing had been told, and an answer was there already.
+    Kept(Answer),
 }
 
 /// One who waits for an answer and hears how it comes about.
@@ -120,8 +113,6 @@ struct Following {
     leaders_left: usize,
     /// Void drafts, to be told of before anything else.
     resets: Option<Bytes>,
-    /// To be told of when the generation fails in its middle.
-    stale: Option<Entry>,
 }
 
 impl Following {
@@ -135,14 +126,14 @@ impl Following {
         let waiting = captions.join(&request, key, asking)?;
         let (collapsed, reader) = (waiting.collapsed, waiting.progress.reader());
         let leaders_left = LEADERS_MAX - 1;
-        let (resets, stale) = (None, None);
-        Ok(Self { captions, request, key, asking, why, waiting, collapsed, reader, leaders_left, resets, stale })
+        let resets = None;
+        Ok(Self { captions, request, key, asking, why, waiting, collapsed, reader, leaders_left, resets })
     }
 
     async fn next(&mut self) -> Result<Told, CaptionError> {
         match self.wait().await {
-            Err(error) if error.lets_stale_stand_in() => match self.stale.take() {
-                Some(entry) => self.told_instead(&entry, &error),
+            Err(error) => match self.captions.stand_in(&self.key, &error) {
+                Some(found) => self.told_instead(&found),
                 None => Err(error),
             },
             told => told,
@@ -163,7 +154,9 @@ impl Following {
             };
             let is_late = tokio::time::Instant::now() >= self.asking.deadline.into();
             match outcome {
-                Some(Ok(generated)) => {
+                Some(Ok(made)) if !made.suits(self.asking.cache_control) => self.join_again()?,
+                Some(Ok(Made::Kept(found))) => return self.told_instead(&found),
+                Some(Ok(Made::Generated(generated))) => {
                     let answer = miss(self.key, &generated, (self.why, self.collapsed), self.asking.started_at)?;
                     let rest = self.reader.take().unwrap_or_default();
                     return Ok(Told::Last(joined([rest, done(&answer)].iter())));
@@ -188,15 +181,13 @@ impl Following {
         Ok(())
     }
 
-    /// A stale answer in place of the rest.
-    fn told_instead(&self, entry: &Entry, error: &CaptionError) -> Result<Told, CaptionError> {
-        tracing::warn!(%error, "a stale answer stands in");
-        let answer = hit(self.key, entry, self.asking.started_at)?;
-        let response = response_of(&answer.body)?;
+    /// An answer that is kept, in place of the rest.
+    fn told_instead(&self, found: &Found) -> Result<Told, CaptionError> {
+        let answer = hit(self.key, found, self.asking.started_at)?;
         if !self.reader.has_told() {
-            return Ok(Told::Last(replayed(&response).into()));
+            return Ok(Told::Kept(answer));
         }
-        let events = StreamEvent::of_answer(&response);
+        let events = StreamEvent::of_answer(&response_of(&answer.body)?);
         let told: String = events.iter().skip(1).map(StreamEvent::to_sse).collect();
         Ok(Told::Last(joined([resets(self.request.variants()), told.into()].iter())))
     }

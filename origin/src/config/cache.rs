@@ -1,11 +1,18 @@
 //! The response cache.
 
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::{ConfigError, within};
+use crate::cache::{ColdChoice, ColdSettings, MemorySettings};
 use crate::captions::CaptionSettings;
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+const MIB: u64 = 1 << 20;
+const GB: u64 = 1_000_000_000;
 
 /// The response cache.
 #[derive(Clone, Debug, Deserialize)]
@@ -13,26 +20,61 @@ const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 pub struct CacheConfig {
     /// `LEDE_CACHE_EPOCH`: raise it to purge everything. Default 1.
     pub cache_epoch: u64,
+    /// `LEDE_FRESH_MS`: how long an answer is fresh, in every tier. Default 24 hours.
+    pub fresh_ms: u64,
+    /// `LEDE_STALE_WHILE_REVALIDATE_MS`: how long after that it may be served while a new one is made. Default 1 hour.
+    pub stale_while_revalidate_ms: u64,
+    /// `LEDE_STALE_IF_ERROR_MS`: how long a stale answer may stand in for an error. Default 24 hours.
+    pub stale_if_error_ms: u64,
     /// `LEDE_HOT_ENTRIES_MAX`: entries of the hot tier. Default 10,000.
     pub hot_entries_max: u64,
-    /// `LEDE_HOT_FRESH_MS`: how long an answer is fresh. Default 5 minutes.
-    pub hot_fresh_ms: u64,
-    /// `LEDE_HOT_STALE_WHILE_REVALIDATE_MS`: what downstream caches are told. Default 1 minute.
-    pub hot_stale_while_revalidate_ms: u64,
-    /// `LEDE_HOT_STALE_IF_ERROR_MS`: how long a stale answer may stand in for an error. Default 1 hour.
-    pub hot_stale_if_error_ms: u64,
+    /// `LEDE_HOT_IDLE_MS`: how long an entry stays hot after it was last asked for. Default 5 minutes.
+    pub hot_idle_ms: u64,
+    /// `LEDE_WARM_BYTES_MAX`: memory of the warm tier. Default 64 MiB.
+    pub warm_bytes_max: u64,
+    /// `LEDE_WARM_IDLE_MS`: how long an entry stays warm after it was last asked for. Default 1 hour.
+    pub warm_idle_ms: u64,
+    /// `LEDE_COLD`: `auto`, `disk`, `redis` or `off`. Default `auto`: Redis where `REDIS_URL` names one, or else the disk.
+    pub cold: ColdChoice,
+    /// `LEDE_COLD_DIR`: the folder of the cold tier on disk. Default: `lede/responses` in the user's cache folder.
+    pub cold_dir: Option<PathBuf>,
+    /// `LEDE_COLD_BYTES_MAX`: most bytes on disk. Default 10 GB.
+    pub cold_bytes_max: u64,
+    /// `LEDE_COLD_READ_TIMEOUT_MS`: how long a look-up waits for the cold tier. Default 100.
+    pub cold_read_timeout_ms: u64,
+    /// `REDIS_URL`: the Redis that all origins share.
+    pub redis_url: Option<RedisUrl>,
     /// `LEDE_FLIGHTS_MAX`: different generations in flight. Default 4,096.
     pub flights_max: usize,
+}
+
+/// Where a Redis is. It may hold a password and is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct RedisUrl(pub String);
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("RedisUrl(…)")
+    }
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
         Self {
             cache_epoch: 1,
+            fresh_ms: 24 * 3_600_000,
+            stale_while_revalidate_ms: 3_600_000,
+            stale_if_error_ms: 24 * 3_600_000,
             hot_entries_max: 10_000,
-            hot_fresh_ms: 300_000,
-            hot_stale_while_revalidate_ms: 60_000,
-            hot_stale_if_error_ms: 3_600_000,
+            hot_idle_ms: 300_000,
+            warm_bytes_max: 64 * MIB,
+            warm_idle_ms: 3_600_000,
+            cold: ColdChoice::Auto,
+            cold_dir: None,
+            cold_bytes_max: 10 * GB,
+            cold_read_timeout_ms: 100,
+            redis_url: None,
             flights_max: 4_096,
         }
     }
@@ -40,10 +82,15 @@ impl Default for CacheConfig {
 
 impl CacheConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("fresh_ms", self.fresh_ms, 0, YEAR_MS)?;
+        within("stale_while_revalidate_ms", self.stale_while_revalidate_ms, 0, YEAR_MS)?;
+        within("stale_if_error_ms", self.stale_if_error_ms, 0, YEAR_MS)?;
         within("hot_entries_max", self.hot_entries_max, 0, 1_000_000_000)?;
-        within("hot_fresh_ms", self.hot_fresh_ms, 0, YEAR_MS)?;
-        within("hot_stale_while_revalidate_ms", self.hot_stale_while_revalidate_ms, 0, YEAR_MS)?;
-        within("hot_stale_if_error_ms", self.hot_stale_if_error_ms, 0, YEAR_MS)?;
+        within("hot_idle_ms", self.hot_idle_ms, 1, YEAR_MS)?;
+        within("warm_bytes_max", self.warm_bytes_max, 0, 1_000 * GB)?;
+        within("warm_idle_ms", self.warm_idle_ms, 1, YEAR_MS)?;
+        within("cold_bytes_max", self.cold_bytes_max, 64 * MIB, 1_000_000 * GB)?;
+        within("cold_read_timeout_ms", self.cold_read_timeout_ms, 1, 60_000)?;
         within("flights_max", self.flights_max, 1, 1_000_000)
     }
 
@@ -52,11 +99,32 @@ impl CacheConfig {
     pub const fn caption_settings(&self) -> CaptionSettings {
         CaptionSettings {
             cache_epoch: self.cache_epoch,
-            hot_entries_max: self.hot_entries_max,
-            fresh_for_ms: self.hot_fresh_ms,
-            stale_while_revalidate_ms: self.hot_stale_while_revalidate_ms,
-            stale_if_error_ms: self.hot_stale_if_error_ms,
+            fresh_for_ms: self.fresh_ms,
+            stale_while_revalidate_ms: self.stale_while_revalidate_ms,
+            stale_if_error_ms: self.stale_if_error_ms,
             flights_max: self.flights_max,
+        }
+    }
+
+    /// The bounds of the tiers in memory.
+    #[must_use]
+    pub const fn memory_settings(&self) -> MemorySettings {
+        MemorySettings {
+            hot_entries_max: self.hot_entries_max,
+            hot_idle: Duration::from_millis(self.hot_idle_ms),
+            warm_bytes_max: self.warm_bytes_max,
+            warm_idle: Duration::from_millis(self.warm_idle_ms),
+        }
+    }
+
+    /// The cold tier's store and limits.
+    #[must_use]
+    pub fn cold_settings(&self) -> ColdSettings {
+        ColdSettings {
+            choice: self.cold,
+            dir: self.cold_dir.clone(),
+            bytes_max: self.cold_bytes_max,
+            read_timeout: Duration::from_millis(self.cold_read_timeout_ms),
         }
     }
 }

@@ -174,7 +174,7 @@ async fn the_callers_cache_directives_are_honoured() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_longer_fresh_is_generated_anew() {
-    let app = TestApp::with(&[("hot_fresh_ms", json!(20))], Duration::ZERO, letters()).await;
+    let app = TestApp::with(&[("fresh_ms", json!(20))], Duration::ZERO, letters()).await;
     let body = || json!({"content_description": DESCRIPTION});
     app.post(body()).await;
     std::thread::sleep(Duration::from_millis(30));
@@ -192,7 +192,7 @@ async fn a_stale_answer_stands_in_when_the_device_fails() {
                 if failing.load(Ordering::SeqCst) { logits.fill(f32::NAN) } else { write(history, logits) }
             },
         );
-    let app = TestApp::with(&[("hot_fresh_ms", json!(1))], Duration::ZERO, script).await;
+    let app = TestApp::with(&[("fresh_ms", json!(1))], Duration::ZERO, script).await;
     let body = || json!({"content_description": DESCRIPTION});
     let caption = app.post(body()).await.caption();
     std::thread::sleep(Duration::from_millis(10));
@@ -213,7 +213,7 @@ async fn a_get_can_be_kept_on_the_way_and_asked_for_again_by_its_tag() {
     let first = app.get(&path, &[]).await;
     assert_eq!(
         first.header("cache-control"),
-        "public, s-maxage=300, stale-while-revalidate=60, stale-if-error=3600"
+        "public, s-maxage=86400, stale-while-revalidate=3600, stale-if-error=86400"
     );
     assert_eq!(first.header("age"), "0");
     let etag = first.header("etag").to_owned();

@@ -76,7 +76,8 @@ impl TestApp {
         let keys = format!("acme={}", ApiKeyHash::of(API_KEY));
         let mut source = Figment::new()
             .merge(Serialized::default("api_key_hashes", keys))
-            .merge(Serialized::default("edge_signing_keys", SIGNING_KEY));
+            .merge(Serialized::default("edge_signing_keys", SIGNING_KEY))
+            .merge(Serialized::default("cold", "off"));
         for (name, value) in settings {
             source = source.merge(Serialized::default(name, value));
         }

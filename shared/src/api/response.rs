@@ -152,4 +152,8 @@ pub enum CacheTier {
     WorkersKv,
     /// The origin's memory.
     Hot,
+    /// The origin's memory, compressed.
+    Warm,
+    /// The origin's disk, or the store that all origins share.
+    Cold,
 }

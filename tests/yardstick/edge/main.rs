@@ -15,7 +15,7 @@ mod report;
 
 use std::path::PathBuf;
 
-use lede_tests::{Edge, repository_root};
+use lede_tests::{Edge, repository_root, write_section};
 use serde_json::json;
 
 use crate::load::{Load, Scenario};
@@ -44,12 +44,12 @@ async fn main() {
     let table = report::table(&rows);
     println!("{table}");
     if let Some(path) = std::env::var_os("LEDE_BENCH_REPORT").map(PathBuf::from) {
-        report::write(&path, &table);
+        write_section(&path, "edge", &table);
     }
 }
 
 fn start(origin_url: &str) -> Workers {
-    let script = repository_root().join("tests/yardstick/worker.mjs");
+    let script = repository_root().join("tests/yardstick/edge/worker.mjs");
     // Keys come from the origin, which gives them all a plan that no load uses up.
     let vars = json!({ "MODEL": origin::MODEL, "API_KEY_HASHES": "" });
     Workers {

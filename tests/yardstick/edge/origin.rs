@@ -14,7 +14,7 @@ use serde_json::Value;
 /// What it says it serves; the Workers are told the same, so that its answers are storable.
 pub(crate) const MODEL: &str = "lede-nano-1";
 /// The golden answer, without its warning.
-const ANSWER: &str = include_str!("../fixtures/wire/response.json");
+const ANSWER: &str = include_str!("../../fixtures/wire/response.json");
 
 /// Listens on a free port until the process ends.
 pub(crate) async fn start() -> String {

@@ -1,10 +1,6 @@
 //! The table.
 
 use std::fmt::Write as _;
-use std::path::Path;
-
-const BEGIN: &str = "<!-- cargo xtask bench edge writes from here -->\n";
-const END: &str = "<!-- to here -->\n";
 
 /// Requests per CPU second of one turn of each.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +40,4 @@ pub(crate) fn table(rows: &[Row]) -> String {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// Replaces the table that the page has.
-pub(crate) fn write(path: &Path, table: &str) {
-    let page = std::fs::read_to_string(path).expect("the page can be read");
-    let (before, rest) = page.split_once(BEGIN).expect("the page has a place for the table");
-    let (_, after) = rest.split_once(END).expect("the table's place has an end");
-    std::fs::write(path, format!("{before}{BEGIN}{table}{END}{after}")).expect("the page can be written");
 }
