@@ -6,11 +6,13 @@ mod entry;
 pub mod ghost;
 mod hot;
 pub mod single_flight;
+pub mod stats;
 mod tiered;
 mod warm;
 
 pub use cold::{ColdChoice, ColdSettings};
 pub use entry::{Entry, Found, Tier};
 pub use hot::HotTier;
+pub use stats::CacheStats;
 pub use tiered::{MemorySettings, TieredCache};
 pub use warm::WarmTier;

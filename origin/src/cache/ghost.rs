@@ -6,6 +6,7 @@
 //! popular keys more or fewer than their share in the sample would shift every hit rate by whole points, but all sizes by
 //! the same: only differences between sizes are told.
 
+mod compact;
 mod frequency;
 mod shadow;
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use lede_shared::cache_key::CacheKey;
 
+use self::compact::CompactShadow;
 use self::shadow::Shadow;
 
 /// Sizes that are tried, as multiples of the real one, in percent.
@@ -26,10 +28,6 @@ const GHOST_ENTRIES_MIN: u64 = 512;
 const ONE_IN_MAX: u64 = 4_096;
 /// What an entry of the warm tier is taken to have before the first one is known.
 const WARM_BYTES_EXPECTED: u64 = 512;
-/// moka counts frequencies in a tier that weighs its entries for a quarter of them (it sees half of them when it begins to
-/// count, and takes half of that).
-const COUNTED_OF_WEIGHED: u64 = 4;
-
 /// The tiers that ghosts stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GhostSettings {
@@ -55,46 +53,59 @@ pub struct GhostAdvice {
 /// Ghosts of the hot and of the warm tier.
 #[derive(Debug)]
 pub struct Ghosts {
-    hot: Sample,
-    warm: Sample,
+    hot: Sample<HotSizes>,
+    warm: Sample<WarmSizes>,
     started_at: Instant,
 }
 
-/// One tier in all sizes, for one key in so many.
+/// A tier in all sizes, for one key in so many.
 #[derive(Debug)]
-struct Sample {
+struct Sample<S> {
     one_in: u64,
-    sizes: Mutex<Sizes>,
+    sizes: Mutex<S>,
 }
 
 #[derive(Debug)]
-struct Sizes {
-    /// The tier in front, in its real size: what it has is not asked for further on.
-    front: Option<Shadow>,
+struct HotSizes {
     shadows: [Shadow; 4],
     hits: [u64; 4],
-    /// Encoded bytes for each byte of a body, as last seen.
-    encoded_ratio: f64,
+}
+
+#[derive(Debug)]
+struct WarmSizes {
+    /// The hot tier in its real size: what it has is not asked for further on.
+    front: Shadow,
+    shadows: [CompactShadow; 4],
+    hits: [u64; 4],
+    /// Bytes in the tier for each byte of a body, as last seen.
+    weight_ratio: f64,
 }
 
 impl Ghosts {
     /// Ghosts of such tiers, all empty.
     #[must_use]
     pub fn new(settings: &GhostSettings) -> Self {
-        let (hot_idle_s, warm_idle_s) = (whole_s(settings.hot_idle), whole_s(settings.warm_idle));
         let hot_one_in = one_in(settings.hot_entries_max);
-        let hot = move |percent: u64, one_in: u64| {
+        let hot = |percent: u64, one_in: u64| {
             let entries = (settings.hot_entries_max * percent / 100).div_ceil(one_in);
-            Shadow::new(entries, hot_idle_s, count(entries))
+            Shadow::new(entries, whole_s(settings.hot_idle), count(entries))
         };
         let warm_one_in = one_in(settings.warm_bytes_max / WARM_BYTES_EXPECTED);
-        let warm = move |percent: u64| {
+        let warm = |percent: u64| {
             let bytes = (settings.warm_bytes_max / 100 * percent).div_ceil(warm_one_in);
-            Shadow::new(bytes, warm_idle_s, count(bytes / WARM_BYTES_EXPECTED / COUNTED_OF_WEIGHED))
+            CompactShadow::new(bytes, whole_s(settings.warm_idle), count(bytes / WARM_BYTES_EXPECTED))
+        };
+        let hot_sizes =
+            HotSizes { shadows: GHOST_SIZES_PERCENT.map(|percent| hot(percent, hot_one_in)), hits: [0; 4] };
+        let warm_sizes = WarmSizes {
+            front: hot(100, warm_one_in),
+            shadows: GHOST_SIZES_PERCENT.map(warm),
+            hits: [0; 4],
+            weight_ratio: 0.5,
         };
         Self {
-            hot: Sample::new(hot_one_in, None, GHOST_SIZES_PERCENT.map(|percent| hot(percent, hot_one_in))),
-            warm: Sample::new(warm_one_in, Some(hot(100, warm_one_in)), GHOST_SIZES_PERCENT.map(warm)),
+            hot: Sample { one_in: hot_one_in, sizes: Mutex::new(hot_sizes) },
+            warm: Sample { one_in: warm_one_in, sizes: Mutex::new(warm_sizes) },
             started_at: Instant::now(),
         }
     }
@@ -102,54 +113,48 @@ impl Ghosts {
     /// A look-up in memory, and how many bytes the body had if it was there.
     pub fn looked_up(&self, key: &CacheKey, found_bytes: Option<usize>) {
         let bits = sampling_bits(key);
-        if !self.hot.has(bits) && !self.warm.has(bits) {
-            return;
-        }
-        let (hash, now_s) = (hash(key), self.now_s());
         if self.hot.has(bits) {
-            self.hot.sizes().look_up_alone(hash, found_bytes, now_s);
+            self.hot.sizes().look_up(hash(key), found_bytes.is_some(), self.now_s());
         }
         if self.warm.has(bits) {
-            self.warm.sizes().look_up_behind(hash, found_bytes, now_s);
+            self.warm.sizes().look_up(hash(key), found_bytes, self.now_s());
         }
     }
 
     /// Something is kept: a body of so many bytes that has so many in the warm tier.
     pub fn put(&self, key: &CacheKey, body_bytes: usize, warm_bytes: usize) {
         let bits = sampling_bits(key);
-        if !self.hot.has(bits) && !self.warm.has(bits) {
-            return;
-        }
-        let (hash, now_s) = (hash(key), self.now_s());
         if self.hot.has(bits) {
-            self.hot.sizes().shadows.iter_mut().for_each(|shadow| shadow.put(hash, 1, now_s));
+            self.hot.sizes().put(hash(key), self.now_s());
         }
         if self.warm.has(bits) {
-            self.warm.sizes().put(hash, (body_bytes, warm_bytes), now_s);
+            self.warm.sizes().put(hash(key), (body_bytes, warm_bytes), self.now_s());
         }
     }
 
     /// The hot tier is empty again, in every size.
     pub fn clear_hot(&self) {
         self.hot.sizes().shadows.iter_mut().for_each(Shadow::clear);
-        self.warm.sizes().front.iter_mut().for_each(Shadow::clear);
+        self.warm.sizes().front.clear();
     }
 
     /// The warm tier is.
     pub fn clear_warm(&self) {
-        self.warm.sizes().shadows.iter_mut().for_each(Shadow::clear);
+        self.warm.sizes().shadows.iter_mut().for_each(CompactShadow::clear);
     }
 
     /// What other sizes of the hot tier would give, after so many look-ups.
     #[must_use]
     pub fn hot_advice(&self, look_ups: u64) -> Vec<GhostAdvice> {
-        self.hot.advice(look_ups)
+        let hits = self.hot.sizes().hits;
+        advice(&hits, look_ups, self.hot.one_in)
     }
 
     /// What other sizes of the warm tier would give.
     #[must_use]
     pub fn warm_advice(&self, look_ups: u64) -> Vec<GhostAdvice> {
-        self.warm.advice(look_ups)
+        let hits = self.warm.sizes().hits;
+        advice(&hits, look_ups, self.warm.one_in)
     }
 
     /// Memory that the ghosts take.
@@ -163,54 +168,59 @@ impl Ghosts {
     }
 }
 
-impl Sample {
-    fn new(one_in: u64, front: Option<Shadow>, shadows: [Shadow; 4]) -> Self {
-        Self { one_in, sizes: Mutex::new(Sizes { front, shadows, hits: [0; 4], encoded_ratio: 0.5 }) }
-    }
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn advice(hits: &[u64; 4], look_ups: u64, one_in: u64) -> Vec<GhostAdvice> {
+    // By the share that the sample should have had of all look-ups: what it has is a matter of which keys are in it.
+    let expected = (look_ups as f64 / one_in as f64).max(1.0);
+    let points = |hits_there: u64| (hits_there as f64 - hits[REAL_SIZE] as f64) / expected * 100.0;
+    let sizes = GHOST_SIZES_PERCENT.into_iter().zip(hits);
+    let others = sizes.filter(|(size_percent, _)| *size_percent != GHOST_SIZES_PERCENT[REAL_SIZE]);
+    others.map(|(size_percent, hits)| GhostAdvice { size_percent, points: points(*hits) }).collect()
+}
 
+impl<S> Sample<S> {
     /// Powers of two only, so the lowest bits decide.
     const fn has(&self, bits: u64) -> bool {
         bits & (self.one_in - 1) == 0
     }
 
-    fn sizes(&self) -> MutexGuard<'_, Sizes> {
+    fn sizes(&self) -> MutexGuard<'_, S> {
         // A half-done change can make an estimate wrong by one entry, and nothing else.
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-    fn advice(&self, look_ups: u64) -> Vec<GhostAdvice> {
-        let hits = self.sizes().hits;
-        // By the share that the sample should have had of all look-ups: what it has is a matter of which keys are in it.
-        let expected = (look_ups as f64 / self.one_in as f64).max(1.0);
-        let points = |size: usize| (hits[size] as f64 - hits[REAL_SIZE] as f64) / expected * 100.0;
-        let others = (0..GHOST_SIZES_PERCENT.len()).filter(|size| *size != REAL_SIZE);
-        others.map(|size| GhostAdvice { size_percent: GHOST_SIZES_PERCENT[size], points: points(size) }).collect()
-    }
 }
 
-impl Sizes {
-    fn look_up_alone(&mut self, hash: u64, found_bytes: Option<usize>, now_s: u32) {
+impl HotSizes {
+    fn look_up(&mut self, hash: u64, was_found: bool, now_s: u32) {
         for (shadow, hits) in self.shadows.iter_mut().zip(&mut self.hits) {
             if shadow.look_up(hash, now_s) {
                 *hits += 1;
-            } else if found_bytes.is_some() {
+            } else if was_found {
                 shadow.put(hash, 1, now_s);
             }
         }
     }
 
-    /// As the real cache goes about it: the tier in front first, and what is found further on is kept there too.
-    fn look_up_behind(&mut self, hash: u64, found_bytes: Option<usize>, now_s: u32) {
-        let Some(front) = &mut self.front else { return };
-        if front.look_up(hash, now_s) {
+    fn put(&mut self, hash: u64, now_s: u32) {
+        self.shadows.iter_mut().for_each(|shadow| shadow.put(hash, 1, now_s));
+    }
+
+    fn bytes(&self) -> usize {
+        self.shadows.iter().map(Shadow::bytes).sum()
+    }
+}
+
+impl WarmSizes {
+    /// As the real cache goes about it: the hot tier first, and what is found further on is kept there too.
+    fn look_up(&mut self, hash: u64, found_bytes: Option<usize>, now_s: u32) {
+        if self.front.look_up(hash, now_s) {
             self.hits.iter_mut().for_each(|hits| *hits += 1);
             return;
         }
         if found_bytes.is_some() {
-            front.put(hash, 1, now_s);
+            self.front.put(hash, 1, now_s);
         }
-        let weight = found_bytes.map(|bytes| encoded(bytes, self.encoded_ratio));
+        let weight = found_bytes.map(|bytes| weight(bytes, self.weight_ratio));
         for (shadow, hits) in self.shadows.iter_mut().zip(&mut self.hits) {
             if shadow.look_up(hash, now_s) {
                 *hits += 1;
@@ -221,14 +231,14 @@ impl Sizes {
     }
 
     fn put(&mut self, hash: u64, (body_bytes, warm_bytes): (usize, usize), now_s: u32) {
-        self.encoded_ratio += (ratio(warm_bytes, body_bytes) - self.encoded_ratio) / 16.0;
+        self.weight_ratio += (ratio(warm_bytes, body_bytes) - self.weight_ratio) / 16.0;
         let weight = u32::try_from(warm_bytes).unwrap_or(u32::MAX);
-        self.front.iter_mut().for_each(|front| front.put(hash, 1, now_s));
+        self.front.put(hash, 1, now_s);
         self.shadows.iter_mut().for_each(|shadow| shadow.put(hash, weight, now_s));
     }
 
     fn bytes(&self) -> usize {
-        self.front.iter().chain(&self.shadows).map(Shadow::bytes).sum()
+        self.front.bytes() + self.shadows.iter().map(CompactShadow::bytes).sum::<usize>()
     }
 }
 
@@ -249,8 +259,13 @@ fn hash(key: &CacheKey) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a body's bytes")]
-fn encoded(body_bytes: usize, ratio: f64) -> u32 {
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a body's bytes"
+)]
+fn weight(body_bytes: usize, ratio: f64) -> u32 {
     (body_bytes as f64 * ratio) as u32
 }
 

@@ -1,16 +1,19 @@
 //! The hot tier: in memory as it is served, bounded by entries (moka, TinyLFU). An entry leaves when nobody has asked for
 //! it for a while, and at the latest when it is good for nothing.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lede_shared::cache_key::CacheKey;
 
 use super::Entry;
+use super::stats::Departures;
 
 /// The hot tier.
 #[derive(Clone, Debug)]
 pub struct HotTier {
     entries: moka::sync::Cache<CacheKey, Entry>,
+    departures: Arc<Departures>,
 }
 
 struct UntilUseless;
@@ -37,7 +40,10 @@ impl HotTier {
     #[must_use]
     pub fn new(entries_max: u64, idle: Duration) -> Self {
         let builder = moka::sync::Cache::builder().max_capacity(entries_max);
-        Self { entries: builder.time_to_idle(idle).expire_after(UntilUseless).build() }
+        let departures = Arc::<Departures>::default();
+        let leaving = Arc::clone(&departures);
+        let builder = builder.eviction_listener(move |_, entry, cause| leaving.left(&entry, cause));
+        Self { entries: builder.time_to_idle(idle).expire_after(UntilUseless).build(), departures }
     }
 
     /// What is kept under `key`, fresh or stale.
@@ -48,6 +54,7 @@ impl HotTier {
 
     /// Keeps `entry` under `key`.
     pub fn put(&self, key: CacheKey, entry: Entry) {
+        self.departures.came(&entry);
         self.entries.insert(key, entry);
     }
 
@@ -59,6 +66,11 @@ impl HotTier {
     /// Forgets everything.
     pub fn clear(&self) {
         self.entries.invalidate_all();
+    }
+
+    /// Entries that it holds, and what is known of those that left. What waits to be booked is not counted yet.
+    pub(super) fn held(&self) -> (u64, &Departures) {
+        (self.entries.entry_count(), &self.departures)
     }
 }
 
