@@ -14,7 +14,7 @@ use crate::captions::{CaptionSources, Captions, LocalModel};
 use crate::config::{Config, ConfigError, RemoteRole};
 use crate::engine::vocabulary::Vocabulary;
 use crate::engine::{EngineHandle, EngineStatus};
-use crate::extract::Authenticator;
+use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
 use crate::models::{ChatModel, Model, ModelError};
 use crate::remote::{ClientError, Remote};
@@ -32,6 +32,8 @@ pub struct App {
     pub captions: Captions,
     /// Who is let in.
     pub authenticator: Authenticator,
+    /// Who may look at and change how it runs.
+    pub admin_door: AdminDoor,
     /// One deep health check at a time.
     pub deep_checks: Semaphore,
     draining: AtomicBool,
@@ -114,6 +116,7 @@ impl App {
         Ok(AppState(Arc::new(Self {
             captions: Captions::new(CaptionSources { local, remote }, cache, settings),
             authenticator: Authenticator::new(&config.auth)?,
+            admin_door: AdminDoor::new(config.server.admin_requests_per_minute),
             deep_checks: Semaphore::new(1),
             draining: AtomicBool::new(false),
             config,

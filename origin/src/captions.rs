@@ -1,5 +1,6 @@
 //! The domain: request → cache → (leader only) prompt → generate → constrain → policy → answer.
 
+mod administration;
 mod answering;
 mod candidate;
 mod compose;
@@ -30,6 +31,7 @@ use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::signature::Claims;
 
+pub use self::administration::{Purged, WarmUp};
 use self::answering::{hit, miss};
 use self::leading::{Made, Outcome};
 use self::progress::Progress;

@@ -9,6 +9,7 @@ mod golden;
 mod keys;
 mod model_folder;
 mod overload;
+mod performance;
 mod popular;
 mod random;
 mod streaming;
