@@ -5,6 +5,7 @@ pub mod cold;
 mod entry;
 pub mod ghost;
 mod hot;
+pub mod lease;
 pub mod single_flight;
 pub mod stats;
 mod tiered;

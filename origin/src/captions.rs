@@ -5,6 +5,7 @@ mod answering;
 mod candidate;
 mod compose;
 mod content;
+mod epochs;
 mod facts;
 mod generation;
 mod instructions;
@@ -16,6 +17,7 @@ mod prompt;
 mod proposal;
 mod remote_writer;
 mod rules;
+mod sharing;
 mod streaming;
 mod writers;
 
@@ -31,10 +33,12 @@ use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::signature::Claims;
 
-pub use self::administration::{Purged, WarmUp};
+pub use self::administration::WarmUp;
 use self::answering::{hit, miss};
+pub use self::epochs::{Epochs, Purged};
 use self::leading::{Made, Outcome};
 use self::progress::Progress;
+pub use self::sharing::Sharing;
 pub use self::streaming::AnswerStream;
 pub use self::writers::{CaptionSources, LocalModel};
 use crate::cache::single_flight::{SingleFlight, Waiting};
@@ -143,18 +147,19 @@ pub struct Captions(Arc<Inner>);
 struct Inner {
     sources: CaptionSources,
     cache: TieredCache,
+    sharing: Sharing,
     popularity: popular::Popularity,
     flights: SingleFlight<CacheKey, Progress, Outcome>,
     settings: CaptionSettings,
 }
 
 impl Captions {
-    /// Captions by `sources`, kept in `cache`.
+    /// Captions by `sources`, kept in `cache` and told of by `sharing`.
     #[must_use]
-    pub fn new(sources: CaptionSources, cache: TieredCache, settings: CaptionSettings) -> Self {
+    pub fn new(sources: CaptionSources, cache: TieredCache, sharing: Sharing, settings: CaptionSettings) -> Self {
         let flights = SingleFlight::new(settings.flights_max);
         let popularity = popular::Popularity::default();
-        Self(Arc::new(Inner { sources, cache, popularity, flights, settings }))
+        Self(Arc::new(Inner { sources, cache, sharing, popularity, flights, settings }))
     }
 
     /// The name of the model that should write.
@@ -175,10 +180,15 @@ impl Captions {
         let namespace = CacheNamespace {
             model: self.0.sources.model_id(),
             policy_version: POLICY.version,
-            epoch: self.0.settings.cache_epoch.saturating_add(claims.cache_epoch),
+            epoch: self.own_epoch(claims).saturating_add(claims.cache_epoch),
             tenant: claims.cache_is_private.then(|| claims.tenant.as_str()),
         };
         CacheKey::of(&namespace, request)
+    }
+
+    /// What this side adds to the epoch of keys for the caller of `claims`: the configured one, and its own purges.
+    fn own_epoch(&self, claims: &Claims) -> u64 {
+        self.0.settings.cache_epoch.saturating_add(self.0.sharing.epochs.of(claims))
     }
 
     /// Answers from the cache, or generates. `key` is that of [`Self::key_of`].

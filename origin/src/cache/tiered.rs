@@ -120,6 +120,13 @@ impl TieredCache {
         self.0.warm.remove(key);
     }
 
+    /// Waits until the cold tier has, or has refused, what was kept so far.
+    pub async fn written(&self) {
+        if let Some(cold) = &self.0.cold {
+            cold.written().await;
+        }
+    }
+
     /// Empties one tier.
     pub async fn clear(&self, tier: Tier) {
         match (tier, &self.0.cold) {

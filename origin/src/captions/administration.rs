@@ -15,17 +15,6 @@ impl Captions {
     }
 }
 
-// Until the branches that bring them are here.
-/// What a purge has come to.
-#[derive(Clone, Copy, Debug)]
-pub struct Purged {
-    /// The new epoch.
-    pub epoch: u64,
-    /// Told to others.
-    pub is_told: bool,
-    /// Written down.
-    pub is_kept: bool,
-}
 /// What a warm-up came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WarmUp {
@@ -37,15 +26,6 @@ pub struct WarmUp {
     pub queued: usize,
 }
 impl Captions {
-    /// Purges.
-    pub async fn purge(&self, _: &lede_shared::purge::PurgeScope) -> Purged {
-        Purged { epoch: 0, is_told: true, is_kept: true }
-    }
-    /// Forgets one answer.
-    pub async fn invalidate(&self, key: lede_shared::cache_key::CacheKey) -> bool {
-        self.0.cache.invalidate(&key).await;
-        true
-    }
     /// Warms.
     pub async fn warm_up(&self) -> WarmUp {
         WarmUp::default()

@@ -1,4 +1,5 @@
-//! What the leader of a flight does for all who wait: look in the cold tier, and generate when it has nothing.
+//! What the leader of a flight does for all who wait: look in the cold tier, and generate when neither it nor another
+//! origin has anything.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use lede_shared::request_cache_control::RequestCacheControl;
 
 use super::answering::elapsed_ms;
 use super::progress::Progress;
+use super::sharing::Maker;
 use super::writers::Assignment;
 use super::{Asking, CaptionError, Inner, compose};
 use crate::cache::{Entry, Found};
@@ -57,15 +59,27 @@ impl Inner {
         (asking, progress): (Asking, &Progress),
     ) -> Outcome {
         // 1. The cold tier, once for all who wait.
-        if let Some(found) = self.cache.in_cold(&key).await {
-            let made = Made::Kept(found.clone());
-            let is_fresh = matches!(found.entry.freshness.at(clock::now()), Freshness::Fresh { .. });
-            if is_fresh && made.suits(asking.cache_control) {
-                return Ok(made);
-            }
+        if let Some(made) = self.kept_cold(&key, asking).await {
+            return Ok(made);
         }
-        // 2. The device.
-        self.generate(request, key, (asking, progress)).await
+        // 2. One origin of all that ask for the same.
+        let lease = match self.maker(&key, asking).await {
+            Maker::Another(made) => return Ok(made),
+            Maker::Us(lease) => lease,
+        };
+        // 3. The device. Whoever leaves on the way drops the lease.
+        let outcome = self.generate(request, key, (asking, progress)).await;
+        if let Some(lease) = lease {
+            self.release(lease);
+        }
+        outcome
+    }
+
+    /// What the cold tier has that is fresh, and good enough for who asks.
+    pub(super) async fn kept_cold(&self, key: &CacheKey, asking: Asking) -> Option<Made> {
+        let found = self.cache.in_cold(key).await?;
+        let is_fresh = matches!(found.entry.freshness.at(clock::now()), Freshness::Fresh { .. });
+        Some(Made::Kept(found)).filter(|made| is_fresh && made.suits(asking.cache_control))
     }
 
     /// Generates one answer and keeps it when it may be kept.

@@ -24,6 +24,8 @@ struct Wanted {
     request: String,
     /// The purges that the edge knew of.
     epoch: u64,
+    /// The purges that were known here: what lies under a key from before them is not to be spread any more.
+    own_epoch: u64,
 }
 
 impl Default for Popularity {
@@ -38,7 +40,8 @@ impl Captions {
         if claims.cache_is_private {
             return;
         }
-        let wanted = || Wanted { request: request.to_json(), epoch: claims.cache_epoch };
+        let own_epoch = self.own_epoch(claims);
+        let wanted = || Wanted { request: request.to_json(), epoch: claims.cache_epoch, own_epoch };
         let mut counted = self.0.popularity.0.lock().unwrap_or_else(PoisonError::into_inner);
         counted.record(key, wanted);
     }
@@ -46,10 +49,12 @@ impl Captions {
     /// The captions asked for most under `epoch` that are still held, the most popular first.
     #[must_use]
     pub fn popular(&self, limit: usize, epoch: u64) -> Vec<PopularCaption> {
+        let own_epoch = self.own_epoch(&Claims::of_the_edge());
         // Copied, so that nobody who counts has to wait for what is made of it.
         let wanted: Vec<(CacheKey, Wanted)> = {
             let counted = self.0.popularity.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_epoch = counted.most_first().filter(|(_, entry)| entry.value.epoch == epoch);
+            let is_current = |wanted: &Wanted| wanted.epoch == epoch && wanted.own_epoch == own_epoch;
+            let of_epoch = counted.most_first().filter(|(_, entry)| is_current(&entry.value));
             of_epoch.map(|(key, entry)| (*key, entry.value.clone())).collect()
         };
         wanted.into_iter().filter_map(|(key, wanted)| self.held(&key, &wanted)).take(limit).collect()
