@@ -10,6 +10,7 @@ pub mod single_flight;
 pub mod stats;
 mod tiered;
 mod warm;
+pub mod worth;
 
 pub use cold::{ColdChoice, ColdSettings};
 pub use entry::{Entry, Found, Tier};

@@ -2,7 +2,12 @@
 //!
 //! Each section prints a table in Markdown and, when `LEDE_BENCH_REPORT` names a file, puts it there. What is compared is
 //! alternated within one run. `LEDE_BENCH_ONLY` names the sections that are wanted, separated by commas.
-#![expect(clippy::print_stdout, reason = "a measurement is for reading")]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement that cannot be taken has failed, and is for reading")]
+
+#[path = "../../cache/cached_trace.rs"]
+mod cached_trace;
+mod counting;
+mod traces;
 
 use std::path::PathBuf;
 
@@ -11,7 +16,7 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[Section] = &[];
+const SECTIONS: &[Section] = &[("traces", traces::table), ("counting", counting::table)];
 
 fn main() {
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
