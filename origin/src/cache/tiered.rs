@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lede_shared::cache_key::CacheKey;
 
 use super::cold::{ColdTier, ColdWrite};
@@ -90,7 +89,7 @@ impl TieredCache {
         let found = self.0.cold.as_ref()?.get(key).await;
         self.0.counts.looked_up_cold(key, found.as_ref().map(|(entry, encoded)| (entry, encoded.len())));
         let (entry, encoded) = found?;
-        self.backfill(key, &entry, encoded);
+        self.backfill(key, &entry, &encoded);
         Some(Found { entry, tier: Tier::Cold })
     }
 
@@ -100,7 +99,7 @@ impl TieredCache {
         let encoded = codec::encode(&entry);
         self.0.counts.put(&key, entry.body.len(), encoded.len());
         self.0.hot.put(key, entry);
-        self.0.warm.put(key, encoded.clone());
+        self.0.warm.put(key, &encoded);
         if let Some(cold) = &self.0.cold {
             cold.put(ColdWrite { key, encoded, useful_for });
         }
@@ -147,7 +146,7 @@ impl TieredCache {
         self.0.counts.report(self.0.hot.held(), self.0.warm.stats(), cold)
     }
 
-    fn backfill(&self, key: &CacheKey, entry: &Entry, encoded: Bytes) {
+    fn backfill(&self, key: &CacheKey, entry: &Entry, encoded: &[u8]) {
         let held = self.0.hot.get(key);
         if held.is_some_and(|held| held.freshness.created_ms > entry.freshness.created_ms) {
             return;
