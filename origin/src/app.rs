@@ -101,7 +101,7 @@ impl App {
         Ok((model, engine))
     }
 
-    /// Puts the parts together.
+    /// Puts the parts together. Needs a tokio runtime.
     ///
     /// # Errors
     /// When the file of keys cannot be read.
@@ -114,12 +114,13 @@ impl App {
         let limits = config.engine.limits();
         let admission = Admission::new(limits.waiting_sequences_max);
         let settings = config.cache.caption_settings();
+        let background = config.background.settings(&config.cache);
         let model = model.map(Arc::new);
         let local = model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission });
         let sources = CaptionSources { local, remote };
         let (cache, sharing) = open_cache(&config, sources.model_id())?;
         Ok(AppState(Arc::new(Self {
-            captions: Captions::new(sources, cache, sharing, settings),
+            captions: Captions::new(sources, (cache, sharing), settings, background),
             authenticator: Authenticator::new(&config.auth)?,
             admin_door: AdminDoor::new(config.server.admin_requests_per_minute),
             deep_checks: Semaphore::new(1),
@@ -130,9 +131,10 @@ impl App {
         })))
     }
 
-    /// Finish what runs, take nothing new.
+    /// Finish what runs, take nothing new. Writes down what was popular.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.captions.stop_background();
     }
 
     /// Can captions be generated now?

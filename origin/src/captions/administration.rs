@@ -14,20 +14,3 @@ impl Captions {
         self.0.cache.clear(tier).await;
     }
 }
-
-/// What a warm-up came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WarmUp {
-    /// In memory already.
-    pub held: usize,
-    /// Brought from the cold tier.
-    pub brought: usize,
-    /// To be made.
-    pub queued: usize,
-}
-impl Captions {
-    /// Warms.
-    pub async fn warm_up(&self) -> WarmUp {
-        WarmUp::default()
-    }
-}

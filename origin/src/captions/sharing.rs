@@ -1,5 +1,6 @@
 //! What origins have in common, and how they tell each other.
 
+use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::CacheKey;
 use lede_shared::purge::PurgeScope;
 use tokio::task::AbortHandle;
@@ -79,13 +80,13 @@ pub(super) enum Maker {
 impl Inner {
     /// Waits until this origin is the one to make the answer, or another has made it. Where nobody can tell, every origin
     /// makes it for itself.
-    pub(super) async fn maker(&self, key: &CacheKey, asking: Asking) -> Maker {
+    pub(super) async fn maker(&self, request: &ValidRequest, key: &CacheKey, asking: Asking) -> Maker {
         let leases = self.sharing.leases.as_ref().filter(|_| !asking.cache_control.no_store);
         let Some(leases) = leases else { return Maker::Us(None) };
         loop {
             match leases.take(key).await {
                 // Whoever had it before may have finished since we looked.
-                Turn::Ours(lease) => match self.kept_cold(key, asking).await {
+                Turn::Ours(lease) => match self.kept_cold(request, key, asking).await {
                     Some(made) => return Maker::Another(made),
                     None => return Maker::Us(Some(lease)),
                 },
@@ -94,7 +95,7 @@ impl Inner {
                     if !leases.ended(key, asking.deadline).await {
                         return Maker::Us(None);
                     }
-                    if let Some(made) = self.kept_cold(key, asking).await {
+                    if let Some(made) = self.kept_cold(request, key, asking).await {
                         return Maker::Another(made);
                     }
                 }

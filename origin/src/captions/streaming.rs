@@ -73,8 +73,8 @@ impl Captions {
         key: CacheKey,
         asking: Asking,
     ) -> Result<AnswerStream, CaptionError> {
-        let why = match self.look_up(&key, asking.cache_control).await? {
-            LookUp::Fresh(found) => return AnswerStream::of_kept(&hit(key, &found, asking.started_at)?),
+        let why = match self.look_up(&request, &key, asking).await? {
+            LookUp::Kept(found) => return AnswerStream::of_kept(&hit(key, &found, asking.started_at)?),
             LookUp::Nothing(why) => why,
         };
         let mut following = Following::of(self, request, key, (asking, why))?;

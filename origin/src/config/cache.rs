@@ -134,6 +134,13 @@ impl CacheConfig {
         }
     }
 
+    /// The folder on this machine for what outlives the process, unless nothing should.
+    #[must_use]
+    pub fn local_folder(&self) -> Option<PathBuf> {
+        let folder = || self.cold_dir.clone().unwrap_or_else(default_folder);
+        (self.cold != ColdChoice::Off).then(folder)
+    }
+
     /// The cold tier's store and limits.
     #[must_use]
     pub fn cold_settings(&self) -> ColdSettings {
@@ -144,4 +151,11 @@ impl CacheConfig {
             read_timeout: Duration::from_millis(self.cold_read_timeout_ms),
         }
     }
+}
+
+/// Where a user's programs keep what can be made again, by the XDG base directory specification.
+fn default_folder() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    cache.unwrap_or_default().join("lede").join("responses")
 }

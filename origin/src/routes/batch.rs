@@ -83,7 +83,7 @@ async fn one(
     (claims, asking): (&Claims, Asking),
 ) -> Result<CaptionResponse, ApiError> {
     let key = app.captions.key_of(request, claims);
-    app.captions.count(request, key, claims);
+    app.captions.count(request, key, (claims, &asking));
     let answer = app.captions.answer(request, key, asking).await?;
     serde_json::from_slice(&answer.body).map_err(ApiError::internal)
 }

@@ -32,8 +32,8 @@ pub async fn post(
     authorized.principal.require(Scope::Captions)?;
     let request = CaptionRequest::from_json(&authorized.body)?.validate()?;
     let key = app.captions.key_of(&request, &authorized.principal.claims);
-    app.captions.count(&request, key, &authorized.principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
+    app.captions.count(&request, key, (&authorized.principal.claims, &asking));
     if stream::is_wanted(&headers) {
         return stream::answer(&app, request, key, (asking, &context)).await;
     }
@@ -52,8 +52,8 @@ pub async fn get(
     principal.require(Scope::Captions)?;
     let request = CaptionRequest::from_query(query.as_deref().unwrap_or_default())?.validate()?;
     let key = app.captions.key_of(&request, &principal.claims);
-    app.captions.count(&request, key, &principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
+    app.captions.count(&request, key, (&principal.claims, &asking));
     if stream::is_wanted(&headers) {
         return stream::answer(&app, request, key, (asking, &context)).await;
     }

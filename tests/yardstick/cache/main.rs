@@ -2,7 +2,11 @@
 //!
 //! Each section prints a table in Markdown and, when `LEDE_BENCH_REPORT` names a file, puts it there. What is compared is
 //! alternated within one run. `LEDE_BENCH_ONLY` names the sections that are wanted, separated by commas.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement that cannot be taken has failed, and is for reading")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measurement that cannot be taken has failed, and is for reading"
+)]
 
 #[path = "../../cache/cached_trace.rs"]
 mod cached_trace;
