@@ -1,5 +1,6 @@
 //! The domain: request → cache → (leader only) prompt → generate → constrain → policy → answer.
 
+mod administration;
 mod answering;
 mod background;
 mod candidate;
@@ -359,7 +360,7 @@ impl Captions {
         if !error.lets_stale_stand_in() {
             return None;
         }
-        let found = self.0.cache.in_memory(key)?;
+        let found = self.0.cache.held(key)?;
         let may_stand_in = match found.entry.freshness.at(clock::now()) {
             Freshness::Fresh { .. } => true,
             Freshness::Stale { if_error, .. } => if_error,

@@ -6,14 +6,19 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "a measurement that cannot be taken has failed, and is for reading"
 )]
 
 #[path = "../../chaos/asking.rs"]
 #[expect(dead_code, reason = "the suite of faults judges by more than is measured")]
 mod asking;
+#[path = "../../cache/cached_trace.rs"]
+mod cached_trace;
+mod counting;
 mod faults;
 mod near;
+mod traces;
 
 use std::path::PathBuf;
 
@@ -22,7 +27,12 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[Section] = &[("faults", faults::measure), ("near", near::measure)];
+const SECTIONS: &[Section] = &[
+    ("counting", counting::table),
+    ("faults", faults::measure),
+    ("near", near::measure),
+    ("traces", traces::table),
+];
 
 fn main() {
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
