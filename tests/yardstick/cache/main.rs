@@ -2,7 +2,13 @@
 //!
 //! Each section prints a table in Markdown and, when `LEDE_BENCH_REPORT` names a file, puts it there. What is compared is
 //! alternated within one run. `LEDE_BENCH_ONLY` names the sections that are wanted, separated by commas.
-#![expect(clippy::print_stdout, reason = "a measurement is for reading")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement that cannot be taken has failed, and is for reading"
+)]
+
+mod cold;
 
 use std::path::PathBuf;
 
@@ -11,7 +17,7 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[Section] = &[];
+const SECTIONS: &[Section] = &[("cold", cold::measure)];
 
 fn main() {
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
