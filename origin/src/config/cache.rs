@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{ConfigError, within};
 use crate::cache::{ColdChoice, ColdSettings, MemorySettings};
 use crate::captions::CaptionSettings;
+use crate::captions::near::NearDuplicates;
 use crate::redis_link::RedisAddress;
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
@@ -50,6 +51,11 @@ pub struct CacheConfig {
     pub redis_url: Option<RedisUrl>,
     /// `LEDE_FLIGHTS_MAX`: different generations in flight. Default 4,096.
     pub flights_max: usize,
+    /// `LEDE_NEAR_DUPLICATES`: `on` lets the answer to a description that differs only in how it is typed stand in. Default
+    /// `off`.
+    pub near_duplicates: NearDuplicates,
+    /// `LEDE_NEAR_ENTRIES_MAX`: groups of near-duplicates that are remembered. Default 50,000.
+    pub near_entries_max: u64,
 }
 
 /// Where a Redis is. It may hold a password and is never shown.
@@ -81,6 +87,8 @@ impl Default for CacheConfig {
             cold_read_timeout_ms: 100,
             redis_url: None,
             flights_max: 4_096,
+            near_duplicates: NearDuplicates::Off,
+            near_entries_max: 50_000,
         }
     }
 }
@@ -98,6 +106,7 @@ impl CacheConfig {
         within("cold_flush_ms", self.cold_flush_ms, 10, 3_600_000)?;
         within("cold_read_timeout_ms", self.cold_read_timeout_ms, 1, 60_000)?;
         within("flights_max", self.flights_max, 1, 1_000_000)?;
+        within("near_entries_max", self.near_entries_max, 1, 100_000_000)?;
         let has_redis = self.redis_address()?.is_some();
         if self.cold == ColdChoice::Redis && !has_redis {
             return Err(ConfigError::new("redis_url", "is not set, but LEDE_COLD needs it"));
@@ -124,6 +133,8 @@ impl CacheConfig {
             stale_while_revalidate_ms: self.stale_while_revalidate_ms,
             stale_if_error_ms: self.stale_if_error_ms,
             flights_max: self.flights_max,
+            near_duplicates: self.near_duplicates,
+            near_entries_max: self.near_entries_max,
         }
     }
 

@@ -4,11 +4,17 @@
 //! alternated within one run. `LEDE_BENCH_ONLY` names the sections that are wanted, separated by commas.
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a measurement that cannot be taken has failed, and is for reading"
 )]
 
+#[path = "../../chaos/asking.rs"]
+#[expect(dead_code, reason = "the suite of faults judges by more than is measured")]
+mod asking;
 mod cold;
+mod faults;
+mod near;
 
 use std::path::PathBuf;
 
@@ -17,7 +23,7 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[Section] = &[("cold", cold::measure)];
+const SECTIONS: &[("cold", cold::measure), Section] = &[("faults", faults::measure), ("near", near::measure)];
 
 fn main() {
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
