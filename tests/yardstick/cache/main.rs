@@ -15,6 +15,7 @@
 mod asking;
 #[path = "../../cache/cached_trace.rs"]
 mod cached_trace;
+mod cold;
 mod counting;
 mod faults;
 mod near;
@@ -28,6 +29,7 @@ use lede_tests::write_section;
 type Section = (&'static str, fn() -> String);
 
 const SECTIONS: &[Section] = &[
+    ("cold", cold::measure),
     ("counting", counting::table),
     ("faults", faults::measure),
     ("near", near::measure),
