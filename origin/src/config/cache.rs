@@ -42,6 +42,8 @@ pub struct CacheConfig {
     pub cold_dir: Option<PathBuf>,
     /// `LEDE_COLD_BYTES_MAX`: most bytes on disk. Default 10 GB.
     pub cold_bytes_max: u64,
+    /// `LEDE_COLD_FLUSH_MS`: what is kept is on disk after so long; a crash loses what came later. Default 5 seconds.
+    pub cold_flush_ms: u64,
     /// `LEDE_COLD_READ_TIMEOUT_MS`: how long a look-up waits for the cold tier. Default 100.
     pub cold_read_timeout_ms: u64,
     /// `REDIS_URL`: the Redis that all origins share: `redis://user:password@host:port/database`, `rediss://` with TLS.
@@ -81,6 +83,7 @@ impl Default for CacheConfig {
             cold: ColdChoice::Auto,
             cold_dir: None,
             cold_bytes_max: 10 * GB,
+            cold_flush_ms: 5_000,
             cold_read_timeout_ms: 100,
             redis_url: None,
             flights_max: 4_096,
@@ -100,6 +103,7 @@ impl CacheConfig {
         within("warm_bytes_max", self.warm_bytes_max, 0, 1_000 * GB)?;
         within("warm_idle_ms", self.warm_idle_ms, 1, YEAR_MS)?;
         within("cold_bytes_max", self.cold_bytes_max, 64 * MIB, 1_000_000 * GB)?;
+        within("cold_flush_ms", self.cold_flush_ms, 10, 3_600_000)?;
         within("cold_read_timeout_ms", self.cold_read_timeout_ms, 1, 60_000)?;
         within("flights_max", self.flights_max, 1, 1_000_000)?;
         within("near_entries_max", self.near_entries_max, 1, 100_000_000)?;
@@ -157,8 +161,9 @@ impl CacheConfig {
     pub fn cold_settings(&self) -> ColdSettings {
         ColdSettings {
             choice: self.cold,
-            dir: self.cold_dir.clone(),
+            folder: self.local_folder(),
             bytes_max: self.cold_bytes_max,
+            flush_every: Duration::from_millis(self.cold_flush_ms),
             read_timeout: Duration::from_millis(self.cold_read_timeout_ms),
         }
     }
