@@ -161,6 +161,7 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::{Mutex, PoisonError};
 
+    use bytes::Bytes;
     use futures_util::future::{BoxFuture, ready};
     use lede_shared::clock::UnixMillis;
     use lede_shared::freshness::FreshnessRecord;
