@@ -177,9 +177,10 @@ fn invalidate(fields: &Map<String, Value>) -> Result<Manage, Problem> {
         (None, None) => Err(fault("/request", FieldErrorCode::Missing, "is required where there is no key")),
         (Some(key), None) => {
             let mut bytes = [0; 32];
-            let is_key = key.as_str().is_some_and(|key| hex::decode_to_slice(key, &mut bytes).is_ok());
+            let is_key =
+                key.as_str().is_some_and(|key| is_lower_hex(key) && hex::decode_to_slice(key, &mut bytes).is_ok());
             if !is_key {
-                return Err(fault("/key", FieldErrorCode::InvalidFormat, "must be 64 hex digits"));
+                return Err(fault("/key", FieldErrorCode::InvalidFormat, "must be 64 hex digits, in lower case"));
             }
             Ok(Manage::InvalidateKey(CacheKey(bytes)))
         }
@@ -189,6 +190,11 @@ fn invalidate(fields: &Map<String, Value>) -> Result<Manage, Problem> {
             request.map(|request| Manage::InvalidateRequest(Box::new(request))).map_err(below_request)
         }
     }
+}
+
+/// As keys are shown.
+fn is_lower_hex(key: &str) -> bool {
+    key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Pointers start at the whole body.
