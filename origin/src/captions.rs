@@ -404,7 +404,7 @@ impl Inner {
         request: &ValidRequest,
         (key, asking): (&CacheKey, Asking),
     ) -> Result<(), ForwardReason> {
-        let can_be_made = || self.sources.can_write_before(asking.deadline, usize::from(request.variants()));
+        let can_be_made = || self.sources.can_write_before(asking.deadline, plan::sequences(request));
         match revalidation::judge(&found.entry.freshness, clock::now(), asking.cache_control, can_be_made) {
             Verdict::Serve => Ok(()),
             Verdict::ServeAndRefresh => {
