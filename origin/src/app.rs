@@ -9,14 +9,17 @@ use tokio::sync::Semaphore;
 use crate::admission::Admission;
 use crate::backend::ort::{self, OrtSettings};
 use crate::backend::{Backend, BackendError};
-use crate::cache::TieredCache;
-use crate::captions::{CaptionSources, Captions, LocalModel};
+use crate::cache::cold::ColdTier;
+use crate::cache::cold::redis::RedisStore;
+use crate::cache::{ColdChoice, TieredCache};
+use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
 use crate::config::{Config, ConfigError, RemoteRole};
 use crate::engine::vocabulary::Vocabulary;
 use crate::engine::{EngineHandle, EngineStatus};
 use crate::extract::Authenticator;
 use crate::keys::KeysError;
 use crate::models::{ChatModel, Model, ModelError};
+use crate::redis_link::RedisLink;
 use crate::remote::{ClientError, Remote};
 
 /// Everything a handler may need.
@@ -108,12 +111,14 @@ impl App {
     ) -> Result<AppState, StartError> {
         let limits = config.engine.limits();
         let admission = Admission::new(limits.waiting_sequences_max);
-        let (settings, cache) = (config.cache.caption_settings(), open_cache(&config));
+        let settings = config.cache.caption_settings();
         let background = config.background.settings(&config.cache);
         let model = model.map(Arc::new);
         let local = model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission });
+        let sources = CaptionSources { local, remote };
+        let (cache, sharing) = open_cache(&config, sources.model_id())?;
         Ok(AppState(Arc::new(Self {
-            captions: Captions::new(CaptionSources { local, remote }, cache, settings, background),
+            captions: Captions::new(sources, cache, sharing, (settings, background)),
             authenticator: Authenticator::new(&config.auth)?,
             deep_checks: Semaphore::new(1),
             draining: AtomicBool::new(false),
@@ -155,9 +160,22 @@ impl App {
     }
 }
 
-/// The tiers in memory, and the cold one behind them.
-fn open_cache(config: &Config) -> TieredCache {
-    TieredCache::new(config.cache.memory_settings(), None)
+/// The tiers in memory, the cold one behind them, and what is shared with other origins.
+fn open_cache(config: &Config, model: &str) -> Result<(TieredCache, Sharing), StartError> {
+    let (memory, cold) = (config.cache.memory_settings(), config.cache.cold_settings());
+    let epochs = Epochs::open(model, None);
+    let Some(address) = config.cache.redis_address()? else {
+        return Ok((TieredCache::new(memory, None), Sharing::alone(epochs)));
+    };
+    let link = RedisLink::start(address, epochs.greeting());
+    let has_common_cold = matches!(cold.choice, ColdChoice::Auto | ColdChoice::Redis);
+    let tier = has_common_cold.then(|| {
+        let store = RedisStore::new(link.clone(), cold.read_timeout);
+        ColdTier::start(Arc::new(store), cold.read_timeout)
+    });
+    let cache = TieredCache::new(memory, tier);
+    let sharing = Sharing::over(link, epochs, &cache, has_common_cold);
+    Ok((cache, sharing))
 }
 
 /// Loads the graph, which runs a few steps to find out its layout (the first ones cost more than later ones, so they had

@@ -4,6 +4,7 @@ pub mod codec;
 pub mod cold;
 mod entry;
 mod hot;
+pub mod lease;
 pub mod single_flight;
 mod tiered;
 mod warm;

@@ -5,6 +5,7 @@ mod background;
 mod candidate;
 mod compose;
 mod content;
+mod epochs;
 mod facts;
 mod generation;
 mod instructions;
@@ -18,6 +19,7 @@ mod proposal;
 mod remote_writer;
 mod revalidation;
 mod rules;
+mod sharing;
 mod streaming;
 mod warm_up;
 mod writers;
@@ -41,10 +43,12 @@ use tokio::sync::watch;
 use self::answering::{hit, miss};
 pub use self::background::JobStats;
 use self::background::{Background, Job, Why};
+pub use self::epochs::{Epochs, Purged};
 use self::leading::{Made, Outcome};
 use self::learning::Learner;
 use self::progress::Progress;
 use self::revalidation::Verdict;
+pub use self::sharing::Sharing;
 pub use self::streaming::AnswerStream;
 pub use self::warm_up::WarmUp;
 pub use self::writers::{CaptionSources, LocalModel};
@@ -114,6 +118,13 @@ pub struct Asking {
     pub deadline: Instant,
     /// Does nobody wait for it at all? Then it goes behind all others.
     pub is_behind: bool,
+}
+
+impl Asking {
+    /// Would an answer do that is kept, and may this one be?
+    const fn wants_what_is_kept(&self) -> bool {
+        !self.cache_control.no_cache && !self.cache_control.no_store
+    }
 }
 
 /// Why there is no answer.
@@ -187,6 +198,7 @@ pub struct Captions(Arc<Inner>);
 struct Inner {
     sources: CaptionSources,
     cache: TieredCache,
+    sharing: Sharing,
     flights: SingleFlight<CacheKey, Progress, Outcome>,
     settings: CaptionSettings,
     learner: Arc<Learner>,
@@ -201,13 +213,13 @@ struct Inner {
 }
 
 impl Captions {
-    /// Captions by `sources`, kept in `cache`. Starts what goes on behind, so it needs a tokio runtime.
+    /// Captions by `sources`, kept in `cache` and told of by `sharing`. Starts what goes on behind, so it needs a tokio runtime.
     #[must_use]
     pub fn new(
         sources: CaptionSources,
         cache: TieredCache,
-        settings: CaptionSettings,
-        behind: BackgroundSettings,
+        sharing: Sharing,
+        (settings, behind): (CaptionSettings, BackgroundSettings),
     ) -> Self {
         let guesses = behind.prefetch && !sources.is_paid_for();
         let (stop, stopped) = watch::channel(false);
@@ -215,6 +227,7 @@ impl Captions {
             flights: SingleFlight::new(settings.flights_max),
             sources,
             cache,
+            sharing,
             settings,
             learner: Arc::new(Learner::new(behind.probability_min, behind.used_share_min)),
             background: Arc::default(),
@@ -265,10 +278,15 @@ impl Captions {
         let namespace = CacheNamespace {
             model: self.0.sources.model_id(),
             policy_version: POLICY.version,
-            epoch: self.0.settings.cache_epoch.saturating_add(claims.cache_epoch),
+            epoch: self.own_epoch(claims).saturating_add(claims.cache_epoch),
             tenant: claims.cache_is_private.then(|| claims.tenant.as_str()),
         };
         CacheKey::of(&namespace, request)
+    }
+
+    /// What this side adds to the epoch of keys for the caller of `claims`: the configured one, and its own purges.
+    fn own_epoch(&self, claims: &Claims) -> u64 {
+        self.0.settings.cache_epoch.saturating_add(self.0.sharing.epochs.of(claims))
     }
 
     /// Answers from the cache, or generates. `key` is that of [`Self::key_of`].
@@ -407,6 +425,8 @@ impl Inner {
         let can_be_made = || self.sources.can_write_before(asking.deadline, plan::sequences(request));
         match revalidation::judge(&found.entry.freshness, clock::now(), asking.cache_control, can_be_made) {
             Verdict::Serve => Ok(()),
+            // This is the renewal.
+            Verdict::ServeAndRefresh if asking.is_behind => Err(ForwardReason::Stale),
             Verdict::ServeAndRefresh => {
                 self.background.put(Job { request: request.clone(), key: *key, why: Why::Refresh });
                 Ok(())

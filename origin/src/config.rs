@@ -26,15 +26,18 @@ pub use telemetry::{LogFormat, TelemetryConfig};
 
 /// A setting cannot be used. One line, for the operator; never shows a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("LEDE_{}: {reason}", name.to_ascii_uppercase())]
+#[error("{variable}: {reason}")]
 pub struct ConfigError {
-    name: String,
+    variable: String,
     reason: String,
 }
 
 impl ConfigError {
     fn new(name: &str, reason: impl Display) -> Self {
-        Self { name: name.to_owned(), reason: reason.to_string() }
+        // One name is not ours: every platform hands out a Redis under it.
+        let variable =
+            if name == "redis_url" { name.to_uppercase() } else { format!("LEDE_{name}").to_uppercase() };
+        Self { variable, reason: reason.to_string() }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod middleware;
 pub mod models;
 pub mod observe;
 pub mod prediction;
+pub mod redis_link;
 pub mod remote;
 pub mod router;
 pub mod routes;

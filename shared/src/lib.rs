@@ -20,6 +20,7 @@ pub mod plan;
 pub mod policy;
 pub mod popularity;
 pub mod problem;
+pub mod purge;
 pub mod quota;
 pub mod rendezvous;
 pub mod request_cache_control;

@@ -6,6 +6,7 @@
 
 pub mod bad_input;
 mod bad_origin;
+mod bad_redis;
 mod bench_report;
 mod edge;
 mod hub;
@@ -14,9 +15,11 @@ mod model_store;
 mod origin;
 mod process;
 mod provider;
+mod redis;
 mod tools;
 
 pub use bad_origin::{BadOrigin, Conduct};
+pub use bad_redis::{BadRedis, RedisWay, Way};
 pub use bench_report::write_section;
 pub use edge::{Edge, Surroundings};
 pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
@@ -24,6 +27,7 @@ pub use keys_file::KeysFile;
 pub use model_store::{ModelStore, Outcome, model_files, model_fixture};
 pub use origin::{Origin, OriginSettings, free_port};
 pub use provider::{Provider, Reply};
+pub use redis::{Redis, RedisCluster};
 pub use tools::{in_repository, node, python};
 
 use std::path::PathBuf;

@@ -70,7 +70,12 @@ impl Process {
 
     /// Sends SIGTERM to the process alone, as a service manager does.
     pub(crate) fn terminate(&self) {
-        kill(self.pid(), Signal::SIGTERM).expect("the process is there");
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Sends a signal to the process alone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("the process is there");
     }
 
     /// Waits for the end.

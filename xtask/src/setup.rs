@@ -9,6 +9,7 @@ mod distribution_toolchain;
 mod locked_version;
 mod node_modules;
 mod onnx_runtime;
+mod redis;
 mod store;
 pub(crate) mod unwinding;
 pub(crate) mod wasm_target;
@@ -56,6 +57,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     onnx_runtime(workspace)?;
     nextest(workspace)?;
     web(workspace)?;
+    redis(workspace)?;
     check(workspace)?;
     Ok(())
 }
@@ -85,6 +87,11 @@ pub(crate) fn web(workspace: &Workspace) -> Result<WebTools> {
     let chromium = resolved("Chromium", || web::chromium(workspace))?;
     let schemathesis = resolved("schemathesis", || web::schemathesis(workspace))?;
     Ok(WebTools { chromium, schemathesis })
+}
+
+/// The redis-server that the suites start.
+pub(crate) fn redis(workspace: &Workspace) -> Result<PathBuf> {
+    resolved("Redis", || redis::ensure(workspace))
 }
 
 /// cargo-deny and typos.

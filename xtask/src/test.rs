@@ -55,6 +55,7 @@ fn compile(workspace: &Workspace) -> Result<()> {
 fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
     let library = setup::onnx_runtime(workspace)?;
     let web = setup::web(workspace)?;
+    let redis = setup::redis(workspace)?;
     let mut nextest = command::that_calls_cargo(setup::nextest(workspace)?);
     nextest.args(["nextest", "run", "--locked", "--workspace"]).args(nextest_args).current_dir(&workspace.root);
     nextest
@@ -63,6 +64,7 @@ fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
         .env("LEDE_EDGE_DIR", workspace.edge())
         .env("LEDE_ORT_LIBRARY", library)
         .env("LEDE_CHROMIUM", web.chromium)
+        .env("LEDE_REDIS_SERVER", redis)
         .env("LEDE_SCREENSHOTS", workspace.target.join("screenshots"))
         .env("LEDE_SCHEMATHESIS", web.schemathesis)
         .env("LEDE_MODEL_DIR", workspace.model());

@@ -68,6 +68,10 @@ pub(crate) fn origin_command(
         .env("LEDE_ORT_LIBRARY", library)
         .env("LEDE_KEYS_FILE", DevelopmentSecrets::keys_file(workspace))
         .env("LEDE_EDGE_SIGNING_KEYS", secrets.signing_key());
+    // Each clone has its own, so that two of them can be up at once.
+    if std::env::var_os("LEDE_COLD_DIR").is_none() {
+        origin.env("LEDE_COLD_DIR", workspace.target.join("up/responses"));
+    }
     // Whoever names a model of the store wants that one.
     if env::var_os("LEDE_MODEL").is_none() {
         origin.env("LEDE_MODEL_DIR", workspace.model());

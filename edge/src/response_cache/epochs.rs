@@ -15,6 +15,7 @@ use futures_util::future::join_all;
 use lede_shared::api_key::TenantId;
 use lede_shared::clock::UnixMillis;
 use lede_shared::policy::POLICY;
+use lede_shared::purge::PurgeScope;
 use serde::{Deserialize, Serialize};
 
 use super::workers_kv::{READ_CACHE_TTL_S, READ_TIMEOUT_MS, WRITE_TIMEOUT_MS};
@@ -35,31 +36,6 @@ const RECORD_TTL_S: u64 = 365 * 86_400;
 const RECORD_VERSION: u32 = 1;
 /// Tenants with entries of their own whose records are held at once.
 const TENANTS_MAX: usize = 1_024;
-
-/// What a purge is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PurgeScope {
-    /// Everything.
-    All,
-    /// What only this tenant is served. What tenants share is not any one's to purge.
-    Tenant(TenantId),
-    /// What this model has written.
-    Model(String),
-    /// What was made under this version of the policy.
-    Policy(String),
-}
-
-impl PurgeScope {
-    /// Its kind, and which one.
-    pub(crate) fn named(&self) -> (&'static str, Option<&str>) {
-        match self {
-            Self::All => ("all", None),
-            Self::Tenant(tenant) => ("tenant", Some(tenant.as_str())),
-            Self::Model(model) => ("model", Some(model)),
-            Self::Policy(version) => ("policy", Some(version)),
-        }
-    }
-}
 
 /// Whose records are held together, because they are needed together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

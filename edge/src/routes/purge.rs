@@ -6,6 +6,7 @@ use lede_shared::api_key::TenantId;
 use lede_shared::clock::UnixMillis;
 use lede_shared::plan::Scope;
 use lede_shared::problem::{FieldError, FieldErrorCode, Problem, ProblemCode};
+use lede_shared::purge::{PURGE_NAME_BYTES_MAX as NAME_BYTES_MAX, PurgeScope};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -14,12 +15,10 @@ use crate::body::receive_json;
 use crate::context::RequestContext;
 use crate::error::Failure;
 use crate::http::{CACHE_CONTROL, Request, Response, to_json};
-use crate::response_cache::epochs::{HOLDS_EVERYWHERE_AFTER_MS, PurgeScope, purge};
+use crate::response_cache::epochs::{HOLDS_EVERYWHERE_AFTER_MS, purge};
 
 /// A scope and a name.
 const BODY_BYTES_MAX: usize = 1_024;
-/// Longest name of a model or of a policy's version.
-const NAME_BYTES_MAX: usize = 128;
 /// The platform takes one write of a name per second.
 const RETRY_AFTER_S: u32 = 1;
 

@@ -11,6 +11,7 @@ use lede_shared::headers::X_LEDE_CLAIMS;
 use lede_shared::plan::{KeyRecord, Plan, Scope};
 use lede_shared::policy::POLICY;
 use lede_shared::problem::ProblemCode;
+use lede_shared::purge::PurgeScope;
 
 use super::deployment::{Deployment, NOW_MS, binding, generate, json, post, problem, request};
 use super::fixtures::{MODEL, answer, sound_origin};
@@ -19,7 +20,7 @@ use crate::bindings::BindingError;
 use crate::bindings::in_memory::StoreHealth;
 use crate::config::Config;
 use crate::http::{JSON, Method};
-use crate::response_cache::epochs::{self, HOLDS_EVERYWHERE_AFTER_MS, PurgeScope};
+use crate::response_cache::epochs::{self, HOLDS_EVERYWHERE_AFTER_MS};
 use crate::response_cache::key_of;
 
 const SUNSET: &str = r#"{"content_description": "Sunset over the ocean"}"#;

@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use lede_shared::api::{CaptionRequest, POPULAR_PATH, PopularCaption, PopularCaptions};
 use lede_shared::clock::UnixMillis;
 use lede_shared::headers::X_LEDE_CLAIMS;
+use lede_shared::purge::PurgeScope;
 use serde_json::json;
 
 use super::deployment::{Deployment, FRESH_S, NOW_MS, binding, generate, json};
@@ -12,7 +13,7 @@ use crate::bindings::in_memory::StoreHealth;
 use crate::bindings::{FetchError, IncomingResponse, OutgoingRequest};
 use crate::config::{Config, ConfigError};
 use crate::http::JSON;
-use crate::response_cache::epochs::{self, PurgeScope};
+use crate::response_cache::epochs;
 use crate::warm::warm;
 
 fn body(number: usize) -> String {

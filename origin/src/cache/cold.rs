@@ -4,6 +4,7 @@
 //! (a circuit breaker), and writing holds up nobody.
 
 mod guard;
+pub mod redis;
 mod store;
 
 use std::path::PathBuf;
@@ -68,6 +69,8 @@ enum Change {
     Put(ColdWrite),
     Remove(CacheKey, oneshot::Sender<()>),
     Clear(oneshot::Sender<()>),
+    /// Nothing; it is done when all before it is.
+    Mark(oneshot::Sender<()>),
 }
 
 impl ColdTier {
@@ -115,6 +118,12 @@ impl ColdTier {
         self.change(Change::Clear(done), is_done).await;
     }
 
+    /// Waits like [`Self::remove`] until all that was asked for before is done.
+    pub(super) async fn written(&self) {
+        let (done, is_done) = oneshot::channel();
+        self.change(Change::Mark(done), is_done).await;
+    }
+
     async fn change(&self, change: Change, is_done: oneshot::Receiver<()>) {
         let waiting = async {
             self.changes.send(change).await.ok()?;
@@ -137,6 +146,10 @@ async fn make_changes(guard: Arc<Guard>, mut waiting: mpsc::Receiver<Change>) {
                 Change::Remove(key, done) => {
                     put(&guard, &mut writes).await;
                     guard.call(WRITE_TIMEOUT, |store| store.remove(&key)).await;
+                    let _ = done.send(());
+                }
+                Change::Mark(done) => {
+                    put(&guard, &mut writes).await;
                     let _ = done.send(());
                 }
                 Change::Clear(done) => {

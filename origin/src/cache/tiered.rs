@@ -98,6 +98,13 @@ impl TieredCache {
         self.0.warm.remove(key);
     }
 
+    /// Waits until the cold tier has, or has refused, what was kept so far.
+    pub async fn written(&self) {
+        if let Some(cold) = &self.0.cold {
+            cold.written().await;
+        }
+    }
+
     /// Empties one tier.
     pub async fn clear(&self, tier: Tier) {
         match (tier, &self.0.cold) {
@@ -115,5 +122,164 @@ impl TieredCache {
         }
         self.0.hot.put(*key, entry.clone());
         self.0.warm.put(*key, encoded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::{Mutex, PoisonError};
+
+    use futures_util::future::{BoxFuture, ready};
+    use lede_shared::clock::UnixMillis;
+    use lede_shared::freshness::FreshnessRecord;
+
+    use super::*;
+    use crate::cache::cold::{ColdError, ColdSize, ColdStore};
+
+    const KEY: CacheKey = CacheKey([1; 32]);
+    const MEMORY: MemorySettings = MemorySettings {
+        hot_entries_max: 100,
+        hot_idle: Duration::from_secs(60),
+        warm_bytes_max: 1 << 20,
+        warm_idle: Duration::from_secs(60),
+    };
+
+    /// A store that is always there.
+    #[derive(Debug, Default)]
+    struct InMemory(Mutex<HashMap<CacheKey, Bytes>>);
+
+    impl InMemory {
+        fn with<T>(&self, work: impl FnOnce(&mut HashMap<CacheKey, Bytes>) -> T) -> T {
+            work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl ColdStore for InMemory {
+        fn get<'a>(&'a self, key: &'a CacheKey) -> BoxFuture<'a, Result<Option<Bytes>, ColdError>> {
+            Box::pin(ready(Ok(self.with(|kept| kept.get(key).cloned()))))
+        }
+
+        fn put_many(&self, writes: Vec<ColdWrite>) -> BoxFuture<'_, Result<(), ColdError>> {
+            self.with(|kept| kept.extend(writes.into_iter().map(|write| (write.key, write.encoded))));
+            Box::pin(ready(Ok(())))
+        }
+
+        fn remove<'a>(&'a self, key: &'a CacheKey) -> BoxFuture<'a, Result<(), ColdError>> {
+            self.with(|kept| kept.remove(key));
+            Box::pin(ready(Ok(())))
+        }
+
+        fn clear(&self) -> BoxFuture<'_, Result<(), ColdError>> {
+            self.with(HashMap::clear);
+            Box::pin(ready(Ok(())))
+        }
+
+        fn size(&self) -> BoxFuture<'_, Result<ColdSize, ColdError>> {
+            let entries = self.with(|kept| kept.len() as u64);
+            Box::pin(ready(Ok(ColdSize { entries: Some(entries), bytes: None })))
+        }
+    }
+
+    /// A cache before `store`; another one before the same store is another process.
+    fn cache(store: &Arc<InMemory>) -> TieredCache {
+        let store: Arc<dyn ColdStore> = Arc::<InMemory>::clone(store);
+        TieredCache::new(MEMORY, Some(ColdTier::start(store, Duration::from_millis(100))))
+    }
+
+    fn made_at(created_ms: UnixMillis) -> Entry {
+        let (fresh_for_ms, stale_ms) = (60_000, 60_000);
+        let freshness = FreshnessRecord {
+            created_ms,
+            fresh_for_ms,
+            stale_while_revalidate_ms: stale_ms,
+            stale_if_error_ms: stale_ms,
+        };
+        Entry { body: Bytes::from(format!("{{\"at\":{}}}", created_ms.0)), freshness, device_ms: 7 }
+    }
+
+    fn entry() -> Entry {
+        made_at(clock::now())
+    }
+
+    fn tier_of(found: Option<Found>) -> Option<Tier> {
+        found.map(|found| found.tier)
+    }
+
+    /// Changes are made in their order, so when a removal is done all before it is.
+    async fn written(cache: &TieredCache) {
+        cache.invalidate(&CacheKey([0xff; 32])).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_found_in_the_quickest_tier_that_has_it_and_moves_up() {
+        let store = Arc::default();
+        let cache = cache(&store);
+        let entry = entry();
+        cache.put(KEY, entry.clone());
+        written(&cache).await;
+        assert_eq!(cache.in_memory(&KEY), Some(Found { entry: entry.clone(), tier: Tier::Hot }));
+        cache.clear(Tier::Hot).await;
+        assert_eq!(cache.in_memory(&KEY), Some(Found { entry: entry.clone(), tier: Tier::Warm }));
+        assert_eq!(tier_of(cache.in_memory(&KEY)), Some(Tier::Hot));
+        cache.forget_in_memory(&KEY);
+        assert_eq!(cache.in_memory(&KEY), None);
+        assert_eq!(cache.in_cold(&KEY).await, Some(Found { entry, tier: Tier::Cold }));
+        assert_eq!(tier_of(cache.in_memory(&KEY)), Some(Tier::Hot));
+    }
+
+    #[tokio::test]
+    async fn another_process_finds_it_in_the_cold_tier() {
+        let store = Arc::default();
+        let first = cache(&store);
+        first.put(KEY, entry());
+        written(&first).await;
+        let second = cache(&store);
+        assert_eq!(second.in_memory(&KEY), None);
+        assert_eq!(tier_of(second.in_cold(&KEY).await), Some(Tier::Cold));
+    }
+
+    #[tokio::test]
+    async fn what_the_cold_tier_has_does_not_drive_out_what_was_made_later() {
+        let store = Arc::<InMemory>::default();
+        let cache = cache(&store);
+        let (older, newer) = (made_at(clock::now()), made_at(clock::now().plus(1)));
+        store.with(|kept| kept.insert(KEY, codec::encode(&older)));
+        cache.put(KEY, newer.clone());
+        store.with(|kept| kept.insert(KEY, codec::encode(&older)));
+        assert_eq!(cache.in_cold(&KEY).await.map(|found| found.entry), Some(older));
+        assert_eq!(cache.in_memory(&KEY).map(|found| found.entry), Some(newer));
+    }
+
+    #[tokio::test]
+    async fn what_is_invalidated_is_gone_from_every_tier_even_while_its_writing_waits() {
+        let store = Arc::default();
+        let cache = cache(&store);
+        cache.put(KEY, entry());
+        cache.invalidate(&KEY).await;
+        assert_eq!((cache.in_memory(&KEY), cache.in_cold(&KEY).await), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_tier_is_cleared_alone() {
+        let store = Arc::default();
+        let cache = cache(&store);
+        cache.put(KEY, entry());
+        cache.clear(Tier::Cold).await;
+        assert_eq!(tier_of(cache.in_memory(&KEY)), Some(Tier::Hot));
+        assert_eq!(cache.in_cold(&KEY).await, None);
+        cache.clear(Tier::Hot).await;
+        cache.clear(Tier::Warm).await;
+        assert_eq!(cache.in_memory(&KEY), None);
+    }
+
+    #[tokio::test]
+    async fn what_the_cold_tier_holds_and_cannot_be_read_is_not_there() {
+        let store = Arc::<InMemory>::default();
+        let cache = cache(&store);
+        for garbage in [&b""[..], b"\x00", b"\xff\xff\xff\xff garbage"] {
+            store.with(|kept| kept.insert(KEY, Bytes::copy_from_slice(garbage)));
+            assert_eq!(cache.in_cold(&KEY).await, None, "{garbage:?}");
+        }
     }
 }

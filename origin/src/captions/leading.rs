@@ -1,4 +1,5 @@
-//! What the leader of a flight does for all who wait: look in the cold tier, and generate when it has nothing.
+//! What the leader of a flight does for all who wait: look in the cold tier, and generate when neither it nor another
+//! origin has anything.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use lede_shared::request_cache_control::RequestCacheControl;
 
 use super::answering::elapsed_ms;
 use super::progress::Progress;
+use super::sharing::Maker;
 use super::writers::Assignment;
 use super::{Asking, CaptionError, Inner, compose};
 use crate::cache::{Entry, Found};
@@ -57,22 +59,37 @@ impl Inner {
         (asking, progress): (Asking, &Progress),
     ) -> Outcome {
         // 1. The cold tier, once for all who wait.
-        if let Some(found) = self.cache.in_cold(&key).await {
-            if self.judge(&found, request, (&key, asking)).is_ok() {
-                return Ok(Made::Kept(found));
-            }
+        if let Some(made) = self.kept_cold(request, &key, asking).await {
+            return Ok(made);
         }
-        // 2. The device. What was made on a guess would not have had to be made again.
-        if !asking.is_behind {
-            if !asking.cache_control.no_cache && !asking.cache_control.no_store {
-                self.learner.lost(key);
-            }
-            return self.generate(request, key, (asking, progress)).await;
+        // 2. One origin of all that ask for the same.
+        let lease = match self.maker(request, &key, asking).await {
+            Maker::Another(made) => return Ok(made),
+            Maker::Us(lease) => lease,
+        };
+        if asking.wants_what_is_kept() && !asking.is_behind {
+            // Had it been made on a guess, it would have had to be kept.
+            self.learner.lost(key);
         }
-        let made = self.generate(request, key, (asking, progress)).await;
-        // Whoever has joined what nobody waited for tries for itself, where another may stand in.
-        made.inspect_err(|error| tracing::debug!(%error, "nothing came of background work"))
-            .map_err(|_| CaptionError::DeadlineExceeded)
+        // 3. The device. Whoever leaves on the way drops the lease.
+        let outcome = self.generate(request, key, (asking, progress)).await;
+        if let Some(lease) = lease {
+            self.release(lease);
+        }
+        match outcome {
+            // Whoever has joined what nobody waited for tries for itself, where another may stand in.
+            Err(error) if asking.is_behind => {
+                tracing::debug!(%error, "nothing came of background work");
+                Err(CaptionError::DeadlineExceeded)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// What the cold tier has that is good enough for who asks.
+    pub(super) async fn kept_cold(&self, request: &ValidRequest, key: &CacheKey, asking: Asking) -> Option<Made> {
+        let found = self.cache.in_cold(key).await?;
+        self.judge(&found, request, (key, asking)).is_ok().then_some(Made::Kept(found))
     }
 
     /// Generates one answer and keeps it when it may be kept.

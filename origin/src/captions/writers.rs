@@ -52,7 +52,7 @@ pub struct CaptionSources {
 
 impl CaptionSources {
     /// Who should write: the name that stands in every key. Whoever stands in is named in the answer only.
-    pub(super) fn model_id(&self) -> &str {
+    pub(crate) fn model_id(&self) -> &str {
         match (&self.remote, &self.local) {
             (Some((RemoteRole::Primary, remote)), _) => remote.model(),
             (_, Some(local)) => local.model.id(),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{ConfigError, within};
 use crate::cache::{ColdChoice, ColdSettings, MemorySettings};
 use crate::captions::CaptionSettings;
+use crate::redis_link::RedisAddress;
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 const MIB: u64 = 1 << 20;
@@ -42,7 +43,8 @@ pub struct CacheConfig {
     pub cold_bytes_max: u64,
     /// `LEDE_COLD_READ_TIMEOUT_MS`: how long a look-up waits for the cold tier. Default 100.
     pub cold_read_timeout_ms: u64,
-    /// `REDIS_URL`: the Redis that all origins share.
+    /// `REDIS_URL`: the Redis that all origins share: `redis://user:password@host:port/database`, `rediss://` with TLS.
+    /// Several with commas between them, or one with `redis+cluster://` or `rediss+cluster://`, are nodes of a cluster.
     pub redis_url: Option<RedisUrl>,
     /// `LEDE_FLIGHTS_MAX`: different generations in flight. Default 4,096.
     pub flights_max: usize,
@@ -91,7 +93,22 @@ impl CacheConfig {
         within("warm_idle_ms", self.warm_idle_ms, 1, YEAR_MS)?;
         within("cold_bytes_max", self.cold_bytes_max, 64 * MIB, 1_000_000 * GB)?;
         within("cold_read_timeout_ms", self.cold_read_timeout_ms, 1, 60_000)?;
-        within("flights_max", self.flights_max, 1, 1_000_000)
+        within("flights_max", self.flights_max, 1, 1_000_000)?;
+        let has_redis = self.redis_address()?.is_some();
+        if self.cold == ColdChoice::Redis && !has_redis {
+            return Err(ConfigError::new("redis_url", "is not set, but LEDE_COLD needs it"));
+        }
+        Ok(())
+    }
+
+    /// The Redis that all origins share.
+    ///
+    /// # Errors
+    /// When `REDIS_URL` is none; the error repeats nothing of it.
+    pub fn redis_address(&self) -> Result<Option<RedisAddress>, ConfigError> {
+        let parse =
+            |url: &RedisUrl| RedisAddress::parse(&url.0).map_err(|error| ConfigError::new("redis_url", error));
+        self.redis_url.as_ref().map(parse).transpose()
     }
 
     /// The part that the domain works with.

@@ -122,6 +122,8 @@ fn command(workspace: &Workspace, port: u16, programs: (&Path, &Path), secrets: 
     origin
         // A busy machine is measured, not cut off.
         .env("LEDE_REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT.as_millis().to_string())
+        // What is judged is what the model writes now, not what it wrote the last time.
+        .env("LEDE_COLD", "off")
         // A line per answer would drown the progress.
         .env("LEDE_LOG", "warn");
     origin
