@@ -4,6 +4,8 @@
 //! alternated within one run. `LEDE_BENCH_ONLY` names the sections that are wanted, separated by commas.
 #![expect(clippy::print_stdout, reason = "a measurement is for reading")]
 
+mod prediction;
+
 use std::path::PathBuf;
 
 use lede_tests::write_section;
@@ -11,7 +13,7 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[Section] = &[];
+const SECTIONS: &[Section] = &[("prediction", prediction::measure)];
 
 fn main() {
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
