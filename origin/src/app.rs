@@ -118,7 +118,7 @@ impl App {
         let sources = CaptionSources { local, remote };
         let (cache, sharing) = open_cache(&config, sources.model_id())?;
         Ok(AppState(Arc::new(Self {
-            captions: Captions::new(sources, cache, sharing, (settings, background)),
+            captions: Captions::new(sources, (cache, sharing), settings, background),
             authenticator: Authenticator::new(&config.auth)?,
             deep_checks: Semaphore::new(1),
             draining: AtomicBool::new(false),

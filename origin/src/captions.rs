@@ -217,9 +217,9 @@ impl Captions {
     #[must_use]
     pub fn new(
         sources: CaptionSources,
-        cache: TieredCache,
-        sharing: Sharing,
-        (settings, behind): (CaptionSettings, BackgroundSettings),
+        (cache, sharing): (TieredCache, Sharing),
+        settings: CaptionSettings,
+        behind: BackgroundSettings,
     ) -> Self {
         let guesses = behind.prefetch && !sources.is_paid_for();
         let (stop, stopped) = watch::channel(false);

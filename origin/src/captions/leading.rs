@@ -67,29 +67,29 @@ impl Inner {
             Maker::Another(made) => return Ok(made),
             Maker::Us(lease) => lease,
         };
-        if asking.wants_what_is_kept() && !asking.is_behind {
-            // Had it been made on a guess, it would have had to be kept.
+        // 3. The device. Whoever leaves on the way drops the lease.
+        if !asking.is_behind && asking.wants_what_is_kept() {
+            // What was made on a guess would not have had to be made again.
             self.learner.lost(key);
         }
-        // 3. The device. Whoever leaves on the way drops the lease.
         let outcome = self.generate(request, key, (asking, progress)).await;
         if let Some(lease) = lease {
             self.release(lease);
         }
-        match outcome {
+        if asking.is_behind {
             // Whoever has joined what nobody waited for tries for itself, where another may stand in.
-            Err(error) if asking.is_behind => {
-                tracing::debug!(%error, "nothing came of background work");
-                Err(CaptionError::DeadlineExceeded)
-            }
-            outcome => outcome,
+            return outcome
+                .inspect_err(|error| tracing::debug!(%error, "nothing came of background work"))
+                .map_err(|_| CaptionError::DeadlineExceeded);
         }
+        outcome
     }
 
     /// What the cold tier has that is good enough for who asks.
     pub(super) async fn kept_cold(&self, request: &ValidRequest, key: &CacheKey, asking: Asking) -> Option<Made> {
         let found = self.cache.in_cold(key).await?;
-        self.judge(&found, request, (key, asking)).is_ok().then_some(Made::Kept(found))
+        let is_good_enough = self.judge(&found, request, (key, asking)).is_ok();
+        is_good_enough.then_some(Made::Kept(found))
     }
 
     /// Generates one answer and keeps it when it may be kept.
