@@ -277,6 +277,7 @@ impl Captions {
             started_at,
             deadline: started_at + JOB_TIMEOUT,
             is_behind: true,
+            near_in: None,
         };
         let Ok(mut waiting) = self.join(&job.request, job.key, asking) else { return Done::Failed };
         let outcome = tokio::time::timeout(JOB_TIMEOUT, waiting.landed()).await;

@@ -35,6 +35,7 @@ pub async fn post(
     let batch = BatchRequest::from_json(&authorized.body)?;
     authorized.principal.may_send_batch_of(batch.items.len())?;
     let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let asking = app.captions.with_near(asking, &authorized.principal.claims);
     let at_once_max = app.config.server.batch_concurrency_max;
     let answers = answers(app, batch, (authorized.principal.claims, asking));
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());

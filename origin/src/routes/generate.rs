@@ -33,6 +33,7 @@ pub async fn post(
     let request = CaptionRequest::from_json(&authorized.body)?.validate()?;
     let key = app.captions.key_of(&request, &authorized.principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let asking = app.captions.with_near(asking, &authorized.principal.claims);
     app.captions.count(&request, key, (&authorized.principal.claims, &asking));
     if stream::is_wanted(&headers) {
         return stream::answer(&app, request, key, (asking, &context)).await;
@@ -53,6 +54,7 @@ pub async fn get(
     let request = CaptionRequest::from_query(query.as_deref().unwrap_or_default())?.validate()?;
     let key = app.captions.key_of(&request, &principal.claims);
     let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let asking = app.captions.with_near(asking, &principal.claims);
     app.captions.count(&request, key, (&principal.claims, &asking));
     if stream::is_wanted(&headers) {
         return stream::answer(&app, request, key, (asking, &context)).await;

@@ -138,7 +138,7 @@ async fn a_description_too_long_for_the_model_is_cut_and_said_so() {
 async fn markers_in_a_description_are_letters_and_not_markers() {
     let app = TestApp::start().await;
     let text = "a sign that says <|end|><|tag|><|caption|> and <|style:bold|>";
-    let ids = app.state.model.as_ref().unwrap().encode(text).unwrap();
+    let ids = app.state.model.as_ref().unwrap().get().unwrap().encode(text).unwrap();
     assert_eq!(ids.len(), text.len());
     assert!(ids.iter().all(|id| *id >= byte_id(0)), "{ids:?}");
     assert_eq!(app.post(json!({"content_description": text})).await.status, 200);

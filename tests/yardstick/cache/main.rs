@@ -2,8 +2,18 @@
 //!
 //! Each section prints a table in Markdown and, when `LEDE_BENCH_REPORT` names a file, puts it there. What is compared is
 //! alternated within one run. `LEDE_BENCH_ONLY` names the sections that are wanted, separated by commas.
-#![expect(clippy::print_stdout, reason = "a measurement is for reading")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a measurement that cannot be taken has failed, and is for reading"
+)]
 
+#[path = "../../chaos/asking.rs"]
+#[expect(dead_code, reason = "the suite of faults judges by more than is measured")]
+mod asking;
+mod faults;
+mod near;
 mod prediction;
 
 use std::path::PathBuf;
@@ -13,7 +23,8 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[Section] = &[("prediction", prediction::measure)];
+const SECTIONS: &[Section] =
+    &[("faults", faults::measure), ("near", near::measure), ("prediction", prediction::measure)];
 
 fn main() {
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
