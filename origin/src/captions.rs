@@ -129,6 +129,13 @@ pub struct Asking {
     pub near_in: Option<NamespaceDigest>,
 }
 
+impl Asking {
+    /// Would an answer do that is kept, and may this one be?
+    const fn wants_what_is_kept(&self) -> bool {
+        !self.cache_control.no_cache && !self.cache_control.no_store
+    }
+}
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaptionError {
@@ -439,9 +446,11 @@ impl Inner {
         request: &ValidRequest,
         (key, asking): (&CacheKey, Asking),
     ) -> Result<(), ForwardReason> {
-        let can_be_made = || self.sources.can_write_before(asking.deadline, usize::from(request.variants()));
+        let can_be_made = || self.sources.can_write_before(asking.deadline, plan::sequences(request));
         match revalidation::judge(&found.entry.freshness, clock::now(), asking.cache_control, can_be_made) {
             Verdict::Serve => Ok(()),
+            // This is the renewal.
+            Verdict::ServeAndRefresh if asking.is_behind => Err(ForwardReason::Stale),
             Verdict::ServeAndRefresh => {
                 self.background.put(Job { request: request.clone(), key: *key, why: Why::Refresh });
                 Ok(())

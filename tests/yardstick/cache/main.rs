@@ -19,6 +19,7 @@ mod cold;
 mod counting;
 mod faults;
 mod near;
+mod prediction;
 mod traces;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ const SECTIONS: &[Section] = &[
     ("counting", counting::table),
     ("faults", faults::measure),
     ("near", near::measure),
+    ("prediction", prediction::measure),
     ("traces", traces::table),
 ];
 
