@@ -13,6 +13,7 @@
 #[expect(dead_code, reason = "the suite of faults judges by more than is measured")]
 mod asking;
 mod faults;
+mod http;
 mod near;
 
 use std::path::PathBuf;
@@ -22,9 +23,10 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[Section] = &[("faults", faults::measure), ("near", near::measure)];
+const SECTIONS: &[Section] = &[("faults", faults::measure), ("http", http::measure), ("near", near::measure)];
 
 fn main() {
+    http::serve_if_asked();
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
     let is_wanted = |name: &str| only.as_deref().is_none_or(|only| only.split(',').any(|wanted| wanted == name));
     let report = std::env::var_os("LEDE_BENCH_REPORT").map(PathBuf::from);
