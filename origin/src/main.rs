@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::from_environment()?;
-    observe::tracing::init(&config.telemetry).map_err(|error| format!("LEDE_LOG: {error}"))?;
+    let _log = observe::tracing::init(&config.telemetry)?;
     let app = App::build(config)?;
     let listen = app.config.server.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| format!("LEDE_LISTEN: {listen}: {error}"))?;
