@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::process::Process;
 use crate::{SIGNING_KEY, api_key_hashes, client, ok_json, path_from_environment};
 
+/// Lines gather for some milliseconds before they are written.
+const LOG_WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 const READY_WAIT: Duration = Duration::from_secs(60);
 
 /// Environment variables beyond the suite's own.
@@ -121,9 +123,10 @@ impl Origin {
         ok_json(request).await.1
     }
 
-    /// What it has logged.
+    /// What it has logged, the line about the last answer included.
     #[must_use]
     pub fn log(&self) -> String {
+        std::thread::sleep(LOG_WRITTEN_WITHIN);
         self.process.log()
     }
 
@@ -131,6 +134,15 @@ impl Origin {
     #[must_use]
     pub fn resident_kib(&self) -> Option<u64> {
         self.process.resident_kib()
+    }
+
+    /// CPU time that it has used so far, all its threads together, in hundredths of a second.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    #[must_use]
+    pub fn cpu_centiseconds(&self) -> u64 {
+        self.process.cpu_centiseconds().expect("the origin runs")
     }
 
     /// Asks it to drain, as a service manager does.

@@ -18,6 +18,7 @@ mod cached_trace;
 mod cold;
 mod counting;
 mod faults;
+mod http;
 mod near;
 mod prediction;
 mod traces;
@@ -33,12 +34,14 @@ const SECTIONS: &[Section] = &[
     ("cold", cold::measure),
     ("counting", counting::table),
     ("faults", faults::measure),
+    ("http", http::measure),
     ("near", near::measure),
     ("prediction", prediction::measure),
     ("traces", traces::table),
 ];
 
 fn main() {
+    http::serve_if_asked();
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
     let is_wanted = |name: &str| only.as_deref().is_none_or(|only| only.split(',').any(|wanted| wanted == name));
     let report = std::env::var_os("LEDE_BENCH_REPORT").map(PathBuf::from);
