@@ -1,4 +1,6 @@
 //! Who may wait for the device. A request enters with all its sequences or not at all.
+//!
+//! Work that nobody waits for enters behind all others: it takes nobody's place and counts for nobody's wait.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,8 +25,21 @@ pub struct Admission {
 #[derive(Debug, Default)]
 struct State {
     sequences: usize,
-    /// When sequences left, and how many at once; the oldest first.
-    departures: VecDeque<(Instant, usize)>,
+    /// The oldest first.
+    departures: VecDeque<Departure>,
+    /// How long somebody was inside, until the last time that nobody was.
+    busy: Duration,
+    /// Since when somebody is.
+    busy_since: Option<Instant>,
+}
+
+/// Sequences that left at once.
+#[derive(Clone, Copy, Debug)]
+struct Departure {
+    at: Instant,
+    sequences: usize,
+    /// How long somebody had been inside by then, in all.
+    busy: Duration,
 }
 
 /// Everything is taken.
@@ -60,9 +75,33 @@ impl Admission {
             let lacking = present - self.sequences_max;
             return Err(Refused { retry_after_s: state.retry_after_s(lacking, Instant::now()) });
         }
+        if state.sequences == 0 {
+            state.busy_since = Some(Instant::now());
+        }
         state.sequences = present;
         drop(state);
         Ok(Permit { state: Arc::clone(&self.state), sequences })
+    }
+
+    /// Leave for work that nobody waits for. Whoever brings such work sees to it that there is little at once.
+    #[must_use]
+    pub fn enter_behind(&self) -> Permit {
+        Permit { state: Arc::clone(&self.state), sequences: 0 }
+    }
+
+    /// Is nobody inside who is waited for?
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.sequences() == 0
+    }
+
+    /// How long `sequences` more would take to be through, at the rate at which sequences left lately while the device was
+    /// at work. `None` when nothing has left lately, so that nothing can be said.
+    #[must_use]
+    pub fn expected_wait(&self, sequences: usize) -> Option<Duration> {
+        let now = Instant::now();
+        let state = lock(&self.state);
+        state.expected_wait(state.sequences + sequences, now)
     }
 
     /// Sequences that are inside.
@@ -75,24 +114,50 @@ impl Admission {
 impl State {
     /// Seconds until `lacking` places are free at the rate of the latest departures, rounded up.
     fn retry_after_s(&self, lacking: usize, now: Instant) -> u32 {
-        let recent = |(at, _): &&(Instant, usize)| now.duration_since(*at) <= DEPARTURES_AGE_MAX;
-        let mut departures = self.departures.iter().filter(recent).peekable();
-        let Some((oldest, _)) = departures.peek().copied().copied() else { return RETRY_AFTER_UNKNOWN_S };
-        let left: usize = departures.map(|(_, sequences)| sequences).sum();
+        let mut departures = self.recent(now).peekable();
+        let Some(oldest) = departures.peek().map(|departure| departure.at) else { return RETRY_AFTER_UNKNOWN_S };
+        let left: usize = departures.map(|departure| departure.sequences).sum();
         let rate_per_s = left as f64 / now.duration_since(oldest).as_secs_f64().max(0.001);
         let wait_s = (lacking as f64 / rate_per_s).ceil();
         (wait_s as u32).clamp(1, RETRY_AFTER_MAX_S)
+    }
+
+    /// How long `sequences` take to leave. The rate counts only the time in which there was anybody who could leave.
+    fn expected_wait(&self, sequences: usize, now: Instant) -> Option<Duration> {
+        let mut departures = self.recent(now);
+        let oldest = departures.next()?;
+        // The oldest began the time that is counted; how long it had been inside before is not known.
+        let left: usize = departures.map(|departure| departure.sequences).sum();
+        let busy = self.busy_until(now).saturating_sub(oldest.busy);
+        (left > 0).then(|| busy.mul_f64(sequences as f64 / left as f64))
+    }
+
+    fn recent(&self, now: Instant) -> impl Iterator<Item = &Departure> {
+        self.departures.iter().filter(move |departure| now.duration_since(departure.at) <= DEPARTURES_AGE_MAX)
+    }
+
+    fn busy_until(&self, now: Instant) -> Duration {
+        self.busy + self.busy_since.map_or(Duration::ZERO, |since| now.duration_since(since))
+    }
+
+    fn leave(&mut self, sequences: usize, now: Instant) {
+        let busy = self.busy_until(now);
+        self.sequences -= sequences;
+        if self.sequences == 0 {
+            (self.busy, self.busy_since) = (busy, None);
+        }
+        if self.departures.len() == DEPARTURES_MAX {
+            self.departures.pop_front();
+        }
+        self.departures.push_back(Departure { at: now, sequences, busy });
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = lock(&self.state);
-        state.sequences -= self.sequences;
-        if state.departures.len() == DEPARTURES_MAX {
-            state.departures.pop_front();
+        if self.sequences > 0 {
+            lock(&self.state).leave(self.sequences, Instant::now());
         }
-        state.departures.push_back((Instant::now(), self.sequences));
     }
 }
 
@@ -121,11 +186,36 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         // Two a second for ten seconds.
-        let departures = (0..10).map(|second| (at(second), 2)).collect();
-        let state = State { sequences: 0, departures };
+        let departure = |second| Departure { at: at(second), sequences: 2, busy: Duration::from_secs(second) };
+        let state = State { departures: (0..10).map(departure).collect(), ..State::default() };
         assert_eq!(state.retry_after_s(8, at(10)), 4);
         assert_eq!(state.retry_after_s(1, at(10)), 1);
         assert_eq!(state.retry_after_s(100_000, at(10)), RETRY_AFTER_MAX_S);
         assert_eq!(state.retry_after_s(1, at(100)), RETRY_AFTER_UNKNOWN_S);
+    }
+
+    #[test]
+    fn an_expected_wait_counts_only_the_time_in_which_the_device_had_work() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut state = State::default();
+        assert_eq!(state.expected_wait(1, at(0)), None, "nothing is known yet");
+        // One at a time, each for a second, and nine seconds of nothing between them.
+        for turn in [0, 10, 20] {
+            (state.sequences, state.busy_since) = (1, Some(at(turn)));
+            state.leave(1, at(turn + 1));
+        }
+        assert_eq!(state.expected_wait(4, at(22)), Some(Duration::from_secs(4)));
+        assert_eq!(state.expected_wait(1, at(100)), None, "that is too long ago");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_takes_nobody_s_place() {
+        let admission = Admission::new(1);
+        let behind = admission.enter_behind();
+        assert!(admission.is_idle());
+        let _one = admission.enter(1).unwrap();
+        drop(behind);
+        assert!(!admission.is_idle());
     }
 }

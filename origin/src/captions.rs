@@ -1,6 +1,8 @@
 //! The domain: request → cache → (leader only) prompt → generate → constrain → policy → answer.
 
+mod administration;
 mod answering;
+mod background;
 mod candidate;
 mod compose;
 mod content;
@@ -9,39 +11,54 @@ mod facts;
 mod generation;
 mod instructions;
 mod leading;
+mod learning;
+pub mod near;
 mod plan;
 mod popular;
 mod progress;
 mod prompt;
 mod proposal;
 mod remote_writer;
+mod revalidation;
 mod rules;
 mod sharing;
 mod streaming;
+mod warm_up;
 mod writers;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lede_shared::api::ValidRequest;
-use lede_shared::cache_key::{CacheKey, CacheNamespace};
+use lede_shared::cache_key::{CacheKey, CacheNamespace, NamespaceDigest};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Freshness, FreshnessRecord};
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::signature::Claims;
+use serde::Serialize;
+use tokio::sync::watch;
 
 use self::answering::{hit, miss};
+pub use self::background::JobStats;
+use self::background::{Background, Job, Why};
 pub use self::epochs::{Epochs, Purged};
 use self::leading::{Made, Outcome};
+use self::learning::Learner;
+use self::near::{NearDuplicates, NearIndex};
 use self::progress::Progress;
+use self::revalidation::Verdict;
 pub use self::sharing::Sharing;
 pub use self::streaming::AnswerStream;
+pub use self::warm_up::WarmUp;
 pub use self::writers::{CaptionSources, LocalModel};
 use crate::cache::single_flight::{SingleFlight, Waiting};
 use crate::cache::{Found, TieredCache};
 use crate::clock;
+use crate::prediction::SourceStats;
 
 /// How many leaders a request may lose before it gives up.
 const LEADERS_MAX: usize = 3;
@@ -57,10 +74,44 @@ pub struct CaptionSettings {
     pub fresh_for_ms: u64,
     /// How long after that it may be served while a new one is made.
     pub stale_while_revalidate_ms: u64,
-    /// How long after that it may be served when no new answer can be had.
+    /// How long after it was fresh it may be served when no new answer can be had in time.
     pub stale_if_error_ms: u64,
     /// Most different generations in flight.
     pub flights_max: usize,
+    /// Are near-duplicates looked for?
+    pub near_duplicates: NearDuplicates,
+    /// Most groups of near-duplicates that are remembered.
+    pub near_entries_max: u64,
+}
+
+/// What is done while nobody waits for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackgroundSettings {
+    /// Whether answers that are likely to be asked for are made.
+    pub prefetch: bool,
+    /// How likely, 0 to 1.
+    pub probability_min: f64,
+    /// The share of what is made so that should be used, 0 to 1; below it no more is made for a while.
+    pub used_share_min: f64,
+    /// Where what is popular is written down; nowhere when not set.
+    pub popular_file: Option<PathBuf>,
+}
+
+/// What has been done while nobody waited for it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BackgroundStats {
+    /// Whether answers are made on guesses.
+    pub prefetch: bool,
+    /// Stale answers renewed.
+    pub refreshes: JobStats,
+    /// Answers made on guesses, and popular ones made again after a start.
+    pub guesses: JobStats,
+    /// What became of guesses, by what they stood on.
+    pub sources: Vec<SourceStats>,
+    /// Look-ups that were learnt from.
+    pub look_ups_learnt: u64,
+    /// Look-ups that were not, because too many came at once.
+    pub look_ups_passed_over: u64,
 }
 
 /// How an answer is asked for, besides the request itself.
@@ -72,6 +123,17 @@ pub struct Asking {
     pub started_at: Instant,
     /// When nobody waits any more.
     pub deadline: Instant,
+    /// Does nobody wait for it at all? Then it goes behind all others.
+    pub is_behind: bool,
+    /// Within what near-duplicates may be looked for ([`Captions::with_near`]); none: nowhere.
+    pub near_in: Option<NamespaceDigest>,
+}
+
+impl Asking {
+    /// Would an answer do that is kept, and may this one be?
+    const fn wants_what_is_kept(&self) -> bool {
+        !self.cache_control.no_cache && !self.cache_control.no_store
+    }
 }
 
 /// Why there is no answer.
@@ -127,13 +189,16 @@ pub struct Answer {
     pub queue_time: Duration,
     /// On the device; zero for a hit.
     pub device_time: Duration,
+    /// Is it the answer to another request that is nearly the same? `key` is that one's.
+    pub is_near: bool,
 }
 
 impl Answer {
-    /// Does the cache hold it?
+    /// Does the cache hold it as the answer to this request?
     #[must_use]
     pub const fn was_kept(&self) -> bool {
-        matches!(self.cache, CacheOutcome::Hit { .. } | CacheOutcome::Forwarded { stored: true, .. })
+        !self.is_near
+            && matches!(self.cache, CacheOutcome::Hit { .. } | CacheOutcome::Forwarded { stored: true, .. })
     }
 }
 
@@ -145,19 +210,69 @@ pub struct Captions(Arc<Inner>);
 struct Inner {
     sources: CaptionSources,
     cache: TieredCache,
+    near: Option<NearIndex>,
     sharing: Sharing,
-    popularity: popular::Popularity,
     flights: SingleFlight<CacheKey, Progress, Outcome>,
     settings: CaptionSettings,
+    learner: Arc<Learner>,
+    background: Arc<Background>,
+    /// Whether answers are made that nobody has asked for.
+    guesses: bool,
+    popular_file: Option<PathBuf>,
+    /// Has what an earlier process wrote down been taken over?
+    popular_is_read: AtomicBool,
+    /// Ends the tasks behind, also when it is dropped.
+    stop: watch::Sender<bool>,
 }
 
 impl Captions {
-    /// Captions by `sources`, kept in `cache` and told of by `sharing`.
+    /// Captions by `sources`, kept in `cache` and told of by `sharing`. Starts what goes on behind, so it needs a tokio runtime.
     #[must_use]
-    pub fn new(sources: CaptionSources, cache: TieredCache, sharing: Sharing, settings: CaptionSettings) -> Self {
-        let flights = SingleFlight::new(settings.flights_max);
-        let popularity = popular::Popularity::default();
-        Self(Arc::new(Inner { sources, cache, sharing, popularity, flights, settings }))
+    pub fn new(
+        sources: CaptionSources,
+        (cache, sharing): (TieredCache, Sharing),
+        settings: CaptionSettings,
+        behind: BackgroundSettings,
+    ) -> Self {
+        let guesses = behind.prefetch && !sources.is_paid_for();
+        let (stop, stopped) = watch::channel(false);
+        let inner = Arc::new(Inner {
+            flights: SingleFlight::new(settings.flights_max),
+            sources,
+            cache,
+            sharing,
+            near: (settings.near_duplicates == NearDuplicates::On)
+                .then(|| NearIndex::new(settings.near_entries_max)),
+            settings,
+            learner: Arc::new(Learner::new(behind.probability_min, behind.used_share_min)),
+            background: Arc::default(),
+            guesses,
+            popular_file: behind.popular_file,
+            popular_is_read: AtomicBool::new(false),
+            stop,
+        });
+        let weak = || Arc::downgrade(&inner);
+        tokio::spawn(background::work(weak(), Arc::clone(&inner.background), stopped.clone()));
+        tokio::spawn(learning::learn(weak(), Arc::clone(&inner.learner), stopped));
+        let captions = Self(inner);
+        tokio::spawn(captions.clone().warm_up_from_file());
+        captions
+    }
+
+    /// Ends what goes on behind, and writes down what was popular.
+    pub fn stop_background(&self) {
+        self.0.stop.send_replace(true);
+        self.catch_up();
+        self.write_popular();
+    }
+
+    /// What has been done while nobody waited for it.
+    #[must_use]
+    pub fn background_stats(&self) -> BackgroundStats {
+        let (refreshes, guesses) = self.0.background.stats();
+        let (look_ups_learnt, look_ups_passed_over, sources) = self.0.learner.stats();
+        let prefetch = self.0.guesses;
+        BackgroundStats { prefetch, refreshes, guesses, sources, look_ups_learnt, look_ups_passed_over }
     }
 
     /// The name of the model that should write.
@@ -175,13 +290,17 @@ impl Captions {
     /// The key under which the answer to `request` is kept for the caller of `claims`.
     #[must_use]
     pub fn key_of(&self, request: &ValidRequest, claims: &Claims) -> CacheKey {
-        let namespace = CacheNamespace {
+        CacheKey::of(&self.namespace(claims), request)
+    }
+
+    /// What decides the answers of this caller besides their requests.
+    fn namespace<'a>(&'a self, claims: &'a Claims) -> CacheNamespace<'a> {
+        CacheNamespace {
             model: self.0.sources.model_id(),
             policy_version: POLICY.version,
             epoch: self.own_epoch(claims).saturating_add(claims.cache_epoch),
             tenant: claims.cache_is_private.then(|| claims.tenant.as_str()),
-        };
-        CacheKey::of(&namespace, request)
+        }
     }
 
     /// What this side adds to the epoch of keys for the caller of `claims`: the configured one, and its own purges.
@@ -199,11 +318,17 @@ impl Captions {
         key: CacheKey,
         asking: Asking,
     ) -> Result<Answer, CaptionError> {
-        let why = match self.look_up(&key, asking.cache_control).await? {
-            LookUp::Fresh(found) => return hit(key, &found, asking.started_at),
+        let why = match self.look_up(request, &key, asking).await? {
+            LookUp::Kept(found) => return hit(key, &found, asking.started_at),
             LookUp::Nothing(why) => why,
         };
-        match self.make(request, key, asking).await {
+        if why == ForwardReason::UriMiss
+            && let Some(near) = self.near_answer(request, asking)
+        {
+            return near;
+        }
+        // Boxed, so that a hit does not carry the memory of what it does not do.
+        match Box::pin(self.make(request, key, asking)).await {
             Ok((Made::Kept(found), _)) => hit(key, &found, asking.started_at),
             Ok((Made::Generated(generated), collapsed)) => {
                 miss(key, &generated, (why, collapsed), asking.started_at)
@@ -215,25 +340,27 @@ impl Captions {
         }
     }
 
-    /// What can be said without work: a fresh answer that the tiers in memory have for a caller with these directives.
-    /// For who wants nothing else the cold tier is asked, too.
-    async fn look_up(&self, key: &CacheKey, cache_control: RequestCacheControl) -> Result<LookUp, CaptionError> {
+    /// What can be said without work: an answer of the tiers in memory that is good enough for a caller with these
+    /// directives. For who wants nothing else the cold tier is asked, too.
+    async fn look_up(
+        &self,
+        request: &ValidRequest,
+        key: &CacheKey,
+        asking: Asking,
+    ) -> Result<LookUp, CaptionError> {
+        let is_all = asking.cache_control.only_if_cached;
         let found = match self.0.cache.in_memory(key) {
-            None if cache_control.only_if_cached => self.0.cache.in_cold(key).await,
+            None if is_all => Box::pin(self.0.cache.in_cold(key)).await,
             found => found,
         };
-        let now = clock::now();
         let why = match found {
             None => ForwardReason::UriMiss,
-            Some(found) => match found.entry.freshness.at(now) {
-                Freshness::Fresh { .. } if cache_control.accepts_age_ms(found.entry.freshness.age_ms(now)) => {
-                    return Ok(LookUp::Fresh(found));
-                }
-                Freshness::Fresh { .. } => ForwardReason::Request,
-                Freshness::Stale { .. } | Freshness::Expired => ForwardReason::Stale,
+            Some(found) => match self.0.judge(&found, request, (key, asking)) {
+                Ok(()) => return Ok(LookUp::Kept(found)),
+                Err(why) => why,
             },
         };
-        if cache_control.only_if_cached { Err(CaptionError::NotCached) } else { Ok(LookUp::Nothing(why)) }
+        if is_all { Err(CaptionError::NotCached) } else { Ok(LookUp::Nothing(why)) }
     }
 
     /// A stale answer in place of one that could not be made. What the cold tier had is in memory by now.
@@ -241,7 +368,7 @@ impl Captions {
         if !error.lets_stale_stand_in() {
             return None;
         }
-        let found = self.0.cache.in_memory(key)?;
+        let found = self.0.cache.held(key)?;
         let may_stand_in = match found.entry.freshness.at(clock::now()) {
             Freshness::Fresh { .. } => true,
             Freshness::Stale { if_error, .. } => if_error,
@@ -307,9 +434,31 @@ impl Captions {
 /// What a look-up without work came to.
 enum LookUp {
     /// To be answered with.
-    Fresh(Found),
+    Kept(Found),
     /// Nothing that may be served, and why, unless nothing better can be had.
     Nothing(ForwardReason),
+}
+
+impl Inner {
+    /// Is what is kept good enough? If so, and if it is stale, its renewal is seen to. If not, says why another is made.
+    fn judge(
+        &self,
+        found: &Found,
+        request: &ValidRequest,
+        (key, asking): (&CacheKey, Asking),
+    ) -> Result<(), ForwardReason> {
+        let can_be_made = || self.sources.can_write_before(asking.deadline, plan::sequences(request));
+        match revalidation::judge(&found.entry.freshness, clock::now(), asking.cache_control, can_be_made) {
+            Verdict::Serve => Ok(()),
+            // This is the renewal.
+            Verdict::ServeAndRefresh if asking.is_behind => Err(ForwardReason::Stale),
+            Verdict::ServeAndRefresh => {
+                self.background.put(Job { request: request.clone(), key: *key, why: Why::Refresh });
+                Ok(())
+            }
+            Verdict::Make(why) => Err(why),
+        }
+    }
 }
 
 fn every_leader_was_lost() -> CaptionError {

@@ -1,6 +1,7 @@
 //! What can be set, by environment variables that begin with `LEDE_`. One struct for each concern.
 
 mod auth;
+mod background;
 mod cache;
 mod engine;
 mod model;
@@ -15,6 +16,7 @@ use figment::providers::Env;
 use serde::de::DeserializeOwned;
 
 pub use auth::AuthConfig;
+pub use background::{BackgroundConfig, Switch};
 pub use cache::{CacheConfig, RedisUrl};
 pub use engine::EngineConfig;
 pub use model::ModelConfig;
@@ -48,6 +50,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// The response cache.
     pub cache: CacheConfig,
+    /// What is done while nobody waits for it.
+    pub background: BackgroundConfig,
     /// The engine.
     pub engine: EngineConfig,
     /// The model and the library that runs it.
@@ -77,6 +81,7 @@ impl Config {
             server: section(source)?,
             auth: AuthConfig::read(source)?,
             cache: section(source)?,
+            background: section(source)?,
             engine: section(source)?,
             model: ModelConfig::read(source)?,
             remote: RemoteConfig::read(source)?,
@@ -84,6 +89,7 @@ impl Config {
         };
         config.server.check()?;
         config.cache.check()?;
+        config.background.check()?;
         config.engine.check()?;
         Ok(config)
     }
@@ -133,6 +139,8 @@ mod tests {
             ("waiting_sequences_max", "3"),
             ("hot_entries_max", "-1"),
             ("execution_providers", "abacus"),
+            ("prefetch", "maybe"),
+            ("prefetch_used_share_min", "1.5"),
             ("log_format", "xml"),
             ("api_key_hashes", "acme=xyz"),
             ("edge_signing_keys", "12345"),

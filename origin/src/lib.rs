@@ -15,6 +15,7 @@ pub mod keys;
 pub mod middleware;
 pub mod models;
 pub mod observe;
+pub mod prediction;
 pub mod redis_link;
 pub mod remote;
 pub mod router;

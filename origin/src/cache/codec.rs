@@ -109,6 +109,12 @@ pub fn freshness_of(encoded: &[u8]) -> Option<FreshnessRecord> {
     Header::read(encoded).ok().map(|(header, _)| header.freshness)
 }
 
+/// What device time a hit saves, without a look at the body; as [`freshness_of`].
+#[must_use]
+pub fn device_ms_of(encoded: &[u8]) -> Option<u32> {
+    Header::read(encoded).ok().map(|(header, _)| header.device_ms)
+}
+
 /// What stands before the body.
 struct Header {
     freshness: FreshnessRecord,

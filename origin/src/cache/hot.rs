@@ -5,17 +5,20 @@
 //! cost each look-up a sixth of its time (`cargo xtask bench cache --only ops`). What is good for nothing leaves unasked
 //! for, or is overwritten by who made it anew.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lede_shared::cache_key::CacheKey;
 
 use super::Entry;
 use super::key_hash::KeyHash;
+use super::stats::Departures;
 
 /// The hot tier.
 #[derive(Clone, Debug)]
 pub struct HotTier {
     entries: moka::sync::Cache<CacheKey, Entry, KeyHash>,
+    departures: Arc<Departures>,
 }
 
 impl HotTier {
@@ -23,7 +26,10 @@ impl HotTier {
     #[must_use]
     pub fn new(entries_max: u64, idle: Duration) -> Self {
         let builder = moka::sync::Cache::builder().max_capacity(entries_max);
-        Self { entries: builder.time_to_idle(idle).build_with_hasher(KeyHash::default()) }
+        let departures = Arc::<Departures>::default();
+        let leaving = Arc::clone(&departures);
+        let builder = builder.eviction_listener(move |_, entry, cause| leaving.left(&entry, cause));
+        Self { entries: builder.time_to_idle(idle).build_with_hasher(KeyHash::default()), departures }
     }
 
     /// What is kept under `key`, fresh or stale.
@@ -34,6 +40,7 @@ impl HotTier {
 
     /// Keeps `entry` under `key`.
     pub fn put(&self, key: CacheKey, entry: Entry) {
+        self.departures.came(&entry);
         self.entries.insert(key, entry);
     }
 
@@ -45,6 +52,11 @@ impl HotTier {
     /// Forgets everything.
     pub fn clear(&self) {
         self.entries.invalidate_all();
+    }
+
+    /// Entries that it holds, and what is known of those that left. What waits to be booked is not counted yet.
+    pub(super) fn held(&self) -> (u64, &Departures) {
+        (self.entries.entry_count(), &self.departures)
     }
 }
 

@@ -17,11 +17,12 @@ use triomphe::ThinArc;
 
 use super::codec;
 use super::key_hash::KeyHash;
+use super::worth::Worth;
 use crate::clock;
 
 /// What an entry takes besides its bytes, measured as resident memory (`cargo xtask bench cache --only memory`): key, place
 /// in the table, in the queues and among the ghosts, counters, and what the allocator rounds up.
-const ENTRY_OVERHEAD_BYTES: usize = 128;
+pub(super) const ENTRY_OVERHEAD_BYTES: usize = 128;
 /// About what an entry takes in all; how many there may be is for the library to lay out its tables.
 const ENTRY_BYTES_TYPICAL: u64 = 448;
 /// Sweeps in one idle span.
@@ -82,17 +83,26 @@ impl Weighter<CacheKey, Encoded> for Weight {
     }
 }
 
-/// Counts those that make room.
+/// Chooses those that make room, and counts them.
 #[derive(Clone, Debug)]
-struct Leaving(Arc<Counts>);
+struct Leaving {
+    worth: Arc<Worth>,
+    counts: Arc<Counts>,
+}
 
 impl Lifecycle<CacheKey, Encoded> for Leaving {
     type RequestState = ();
 
     fn begin_request(&self) {}
 
+    /// Asked of what is about to go. What is worth more than others may stay this time.
+    fn is_pinned(&self, _: &CacheKey, encoded: &Encoded) -> bool {
+        let device_ms = codec::device_ms_of(encoded).unwrap_or(0);
+        self.worth.survives(device_ms, encoded.len() + ENTRY_OVERHEAD_BYTES)
+    }
+
     fn on_evict(&self, (): &mut (), _: CacheKey, _: Encoded) {
-        self.0.evicted.fetch_add(1, Ordering::Relaxed);
+        self.counts.evicted.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -103,7 +113,7 @@ impl WarmTier {
     pub fn new(bytes_max: u64, idle: Duration) -> Self {
         let counts = Arc::<Counts>::default();
         let entries_typical = usize::try_from(bytes_max / ENTRY_BYTES_TYPICAL).unwrap_or(usize::MAX).max(1);
-        let leaving = Leaving(Arc::clone(&counts));
+        let leaving = Leaving { worth: Arc::default(), counts: Arc::clone(&counts) };
         let entries = Cache::with(entries_typical, bytes_max, Weight, KeyHash::default(), leaving);
         let sweep_every_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX) / SWEEPS;
         Self(Arc::new(Warm {
@@ -172,9 +182,11 @@ impl Warm {
 
     /// Nobody has asked for it for too long, or it is good for nothing any more.
     fn is_over(&self, encoded: &Encoded) -> bool {
-        let untouched_ms = modulo(self.since_start_ms()).wrapping_sub(encoded.touched_ms().load(Ordering::Relaxed));
+        let untouched_ms =
+            modulo(self.since_start_ms()).wrapping_sub(encoded.touched_ms().load(Ordering::Relaxed));
         let is_useless = |freshness: FreshnessRecord| freshness.useful_for_ms(clock::now()) == 0;
-        Duration::from_millis(untouched_ms.into()) >= self.idle || codec::freshness_of(encoded).is_none_or(is_useless)
+        Duration::from_millis(untouched_ms.into()) >= self.idle
+            || codec::freshness_of(encoded).is_none_or(is_useless)
     }
 
     fn sweep_if_due(&self) {

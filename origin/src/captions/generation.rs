@@ -11,7 +11,7 @@ use super::prompt::{self, Prompt};
 use super::rules::Demands;
 use super::writers::Assignment;
 use super::{CaptionError, compose};
-use crate::admission::Admission;
+use crate::admission::{Admission, Permit};
 use crate::engine::constraint::{CaptionRules, Constraint, ConstraintError, PreparedConstraint};
 use crate::engine::draft::DraftListener;
 use crate::engine::sampler::{Sampling, StreamSeed};
@@ -62,13 +62,10 @@ impl Generator<'_> {
     /// Generates all variants of the request.
     pub(super) async fn generate(&self, assignment: Assignment<'_>) -> Result<Generation, CaptionError> {
         self.check_ready()?;
-        let Assignment { request, key, deadline, progress } = assignment;
+        let Assignment { request, key, deadline, progress, is_behind } = assignment;
         let plan = Plan::new(request, key, self.model);
         let variants = usize::from(request.variants());
-        let _permit = self
-            .admission
-            .enter(variants * plan.candidates)
-            .map_err(|refused| CaptionError::Overloaded { retry_after_s: refused.retry_after_s })?;
+        let _permit = self.enter(variants * plan.candidates, is_behind)?;
         let prompt =
             prompt::write(self.model, request, plan.completion_tokens_reserved).map_err(CaptionError::Internal)?;
         let mut demands = Demands::of(request);
@@ -147,6 +144,14 @@ impl Generator<'_> {
             EngineStatus::Ready(_) => Ok(()),
             _ => Err(not_ready()),
         }
+    }
+
+    fn enter(&self, sequences: usize, is_behind: bool) -> Result<Permit, CaptionError> {
+        if is_behind {
+            return Ok(self.admission.enter_behind());
+        }
+        let permit = self.admission.enter(sequences);
+        permit.map_err(|refused| CaptionError::Overloaded { retry_after_s: refused.retry_after_s })
     }
 
     /// `count` candidates, numbered from `first`, side by side on the device. The first of them have listeners.

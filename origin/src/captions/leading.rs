@@ -6,7 +6,7 @@ use std::time::Duration;
 use lede_shared::api::stream::StreamStart;
 use lede_shared::api::{PerformanceMetrics, ValidRequest};
 use lede_shared::cache_key::CacheKey;
-use lede_shared::freshness::{Cacheability, Freshness, FreshnessRecord, NotStorable, cacheability};
+use lede_shared::freshness::{Cacheability, FreshnessRecord, NotStorable, cacheability};
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 
@@ -24,7 +24,7 @@ pub(super) type Outcome = Result<Made, CaptionError>;
 /// What a leader has for its followers.
 #[derive(Clone, Debug)]
 pub(super) enum Made {
-    /// It was there already, in the cold tier, and fresh.
+    /// It was there already, in the cold tier, and good enough.
     Kept(Found),
     /// It was written.
     Generated(Box<Generated>),
@@ -59,27 +59,41 @@ impl Inner {
         (asking, progress): (Asking, &Progress),
     ) -> Outcome {
         // 1. The cold tier, once for all who wait.
-        if let Some(made) = self.kept_cold(&key, asking).await {
+        if let Some(made) = self.kept_cold(request, &key, asking).await {
+            self.offer_as_near(request, key, asking);
             return Ok(made);
         }
         // 2. One origin of all that ask for the same.
-        let lease = match self.maker(&key, asking).await {
-            Maker::Another(made) => return Ok(made),
+        let lease = match self.maker(request, &key, asking).await {
+            Maker::Another(made) => {
+                self.offer_as_near(request, key, asking);
+                return Ok(made);
+            }
             Maker::Us(lease) => lease,
         };
         // 3. The device. Whoever leaves on the way drops the lease.
+        if !asking.is_behind && asking.wants_what_is_kept() {
+            // What was made on a guess would not have had to be made again.
+            self.learner.lost(key);
+        }
         let outcome = self.generate(request, key, (asking, progress)).await;
         if let Some(lease) = lease {
             self.release(lease);
         }
+        if asking.is_behind {
+            // Whoever has joined what nobody waited for tries for itself, where another may stand in.
+            return outcome
+                .inspect_err(|error| tracing::debug!(%error, "nothing came of background work"))
+                .map_err(|_| CaptionError::DeadlineExceeded);
+        }
         outcome
     }
 
-    /// What the cold tier has that is fresh, and good enough for who asks.
-    pub(super) async fn kept_cold(&self, key: &CacheKey, asking: Asking) -> Option<Made> {
+    /// What the cold tier has that is good enough for who asks.
+    pub(super) async fn kept_cold(&self, request: &ValidRequest, key: &CacheKey, asking: Asking) -> Option<Made> {
         let found = self.cache.in_cold(key).await?;
-        let is_fresh = matches!(found.entry.freshness.at(clock::now()), Freshness::Fresh { .. });
-        Some(Made::Kept(found)).filter(|made| is_fresh && made.suits(asking.cache_control))
+        let is_good_enough = self.judge(&found, request, (key, asking)).is_ok();
+        is_good_enough.then_some(Made::Kept(found))
     }
 
     /// Generates one answer and keeps it when it may be kept.
@@ -89,7 +103,8 @@ impl Inner {
         key: CacheKey,
         (asking, progress): (Asking, &Progress),
     ) -> Outcome {
-        let assignment = Assignment { request, key: &key, deadline: asking.deadline, progress };
+        let Asking { deadline, is_behind, .. } = asking;
+        let assignment = Assignment { request, key: &key, deadline, progress, is_behind };
         let (generation, author) = self.sources.writers().write(assignment).await?;
         let (queue_time, device_time) =
             (generation.cost.waited.unwrap_or_default(), generation.cost.device_time());
@@ -109,6 +124,7 @@ impl Inner {
         let not_stored = match verdict {
             Cacheability::Storable => {
                 self.cache.put(key, entry.clone());
+                self.offer_as_near(request, key, asking);
                 None
             }
             Cacheability::NotStorable(reason) => Some(reason),

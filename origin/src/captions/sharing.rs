@@ -1,5 +1,6 @@
 //! What origins have in common, and how they tell each other.
 
+use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::CacheKey;
 use lede_shared::purge::PurgeScope;
 use tokio::task::AbortHandle;
@@ -55,7 +56,7 @@ impl Captions {
     }
 
     /// Forgets one answer, here and at the other origins. False when they could not be told: they may hold it in memory
-    /// until it expires there.
+    /// until it expires there. Who is away for less than an hour hears of it on coming back.
     pub async fn invalidate(&self, key: CacheKey) -> bool {
         self.0.cache.invalidate(&key).await;
         let sharing = &self.0.sharing;
@@ -79,13 +80,13 @@ pub(super) enum Maker {
 impl Inner {
     /// Waits until this origin is the one to make the answer, or another has made it. Where nobody can tell, every origin
     /// makes it for itself.
-    pub(super) async fn maker(&self, key: &CacheKey, asking: Asking) -> Maker {
+    pub(super) async fn maker(&self, request: &ValidRequest, key: &CacheKey, asking: Asking) -> Maker {
         let leases = self.sharing.leases.as_ref().filter(|_| !asking.cache_control.no_store);
         let Some(leases) = leases else { return Maker::Us(None) };
         loop {
             match leases.take(key).await {
                 // Whoever had it before may have finished since we looked.
-                Turn::Ours(lease) => match self.kept_cold(key, asking).await {
+                Turn::Ours(lease) => match self.kept_cold(request, key, asking).await {
                     Some(made) => return Maker::Another(made),
                     None => return Maker::Us(Some(lease)),
                 },
@@ -94,7 +95,7 @@ impl Inner {
                     if !leases.ended(key, asking.deadline).await {
                         return Maker::Us(None);
                     }
-                    if let Some(made) = self.kept_cold(key, asking).await {
+                    if let Some(made) = self.kept_cold(request, key, asking).await {
                         return Maker::Another(made);
                     }
                 }

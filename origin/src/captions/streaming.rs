@@ -73,10 +73,15 @@ impl Captions {
         key: CacheKey,
         asking: Asking,
     ) -> Result<AnswerStream, CaptionError> {
-        let why = match self.look_up(&key, asking.cache_control).await? {
-            LookUp::Fresh(found) => return AnswerStream::of_kept(&hit(key, &found, asking.started_at)?),
+        let why = match self.look_up(&request, &key, asking).await? {
+            LookUp::Kept(found) => return AnswerStream::of_kept(&hit(key, &found, asking.started_at)?),
             LookUp::Nothing(why) => why,
         };
+        if why == ForwardReason::UriMiss
+            && let Some(near) = self.near_answer(&request, asking)
+        {
+            return AnswerStream::of_kept(&near?);
+        }
         let mut following = Following::of(self, request, key, (asking, why))?;
         let (first, has_more) = match following.next().await? {
             Told::Kept(answer) => return AnswerStream::of_kept(&answer),

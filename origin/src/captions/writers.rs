@@ -1,6 +1,5 @@
 //! Who writes: the local model, the remote provider, or one of them in place of the other.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use lede_shared::api::ValidRequest;
@@ -14,7 +13,7 @@ use super::{CaptionError, remote_writer};
 use crate::admission::Admission;
 use crate::config::RemoteRole;
 use crate::engine::{EngineHandle, EngineStatus};
-use crate::models::{Dialect, Model};
+use crate::models::{Dialect, OpeningModel};
 use crate::remote::Remote;
 
 /// Share of the time that a primary provider leaves for the local model, as a divisor.
@@ -23,8 +22,8 @@ const TIME_FOR_LOCAL: u32 = 4;
 /// The model of this process and the way to it.
 #[derive(Debug)]
 pub struct LocalModel {
-    /// Its text side.
-    pub model: Arc<Model>,
+    /// Its text side, which may still be read.
+    pub model: OpeningModel,
     /// Its device.
     pub engine: EngineHandle,
     /// Who may wait for the device.
@@ -32,8 +31,13 @@ pub struct LocalModel {
 }
 
 impl LocalModel {
-    fn generator(&self) -> Generator<'_> {
-        Generator { model: &self.model, engine: &self.engine, admission: &self.admission }
+    /// `None` until the text side is read, which is before the engine is ready.
+    fn generator(&self) -> Option<Generator<'_>> {
+        self.model.get().map(|model| Generator { model, engine: &self.engine, admission: &self.admission })
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.engine.status(), EngineStatus::Ready(_))
     }
 }
 
@@ -60,11 +64,35 @@ impl CaptionSources {
     /// Can somebody write now?
     pub(super) fn is_ready(&self) -> bool {
         let remote = self.remote.as_ref().is_some_and(|(_, remote)| remote.is_usable());
-        remote || self.local.as_ref().is_some_and(|local| matches!(local.engine.status(), EngineStatus::Ready(_)))
+        remote || self.local.as_ref().is_some_and(LocalModel::is_ready)
+    }
+
+    /// Has the one that should write nothing else to do? What nobody waits for is begun only then.
+    pub(super) fn is_idle(&self) -> bool {
+        match (&self.remote, &self.local) {
+            (Some((RemoteRole::Primary, remote)), _) | (Some((_, remote)), None) => remote.is_usable(),
+            (_, Some(local)) => local.is_ready() && local.admission.is_idle(),
+            (None, None) => false,
+        }
+    }
+
+    /// Does every answer cost money? Then none is made on a guess.
+    pub(super) const fn is_paid_for(&self) -> bool {
+        matches!((&self.remote, &self.local), (Some((RemoteRole::Primary, _)), _) | (Some(_), None))
+    }
+
+    /// Can an answer of so many sequences be expected before `deadline`, by anybody?
+    pub(super) fn can_write_before(&self, deadline: Instant, sequences: usize) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_in_time = |local: &LocalModel| {
+            local.is_ready() && local.admission.expected_wait(sequences).is_none_or(|wait| wait <= left)
+        };
+        let remote = self.remote.as_ref().is_some_and(|(_, remote)| remote.is_usable());
+        remote || self.local.as_ref().is_some_and(is_in_time)
     }
 
     pub(super) fn writers(&self) -> Writers<'_> {
-        Writers { local: self.local.as_ref().map(LocalModel::generator), remote: self.remote.as_ref() }
+        Writers { local: self.local.as_ref().and_then(LocalModel::generator), remote: self.remote.as_ref() }
     }
 }
 
@@ -76,12 +104,14 @@ pub(super) struct Assignment<'a> {
     /// When nobody waits any more.
     pub(super) deadline: Instant,
     pub(super) progress: &'a Progress,
+    /// Is it for nobody who waits? Then it goes behind all others, and nobody stands in.
+    pub(super) is_behind: bool,
 }
 
 /// Everybody who can write now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writers<'a> {
-    /// The local model, unless it could not be opened.
+    /// The local model, once it is opened.
     pub(super) local: Option<Generator<'a>>,
     /// The provider and what it is for.
     pub(super) remote: Option<&'a (RemoteRole, Remote)>,
@@ -110,10 +140,10 @@ impl<'a> Writers<'a> {
     /// Those of the one that should have written, when nobody stands in for it.
     pub(super) async fn write(&self, assignment: Assignment<'_>) -> Result<(Generation, Author), CaptionError> {
         let Some((role, remote)) = self.remote else { return self.locally(assignment, false).await };
-        let Assignment { request, deadline, .. } = assignment;
+        let Assignment { request, deadline, is_behind, .. } = assignment;
         match role {
             RemoteRole::Primary => {
-                let has_stand_in = self.ready_local().is_some();
+                let has_stand_in = !is_behind && self.ready_local().is_some();
                 let until = if has_stand_in { leaving_time(deadline) } else { deadline };
                 match remotely(remote, request, until, false).await {
                     Err(error) if has_stand_in => {
@@ -124,7 +154,7 @@ impl<'a> Writers<'a> {
                 }
             }
             RemoteRole::Fallback => match self.locally(assignment, false).await {
-                Err(error) if lets_another_stand_in(&error) && remote.is_usable() => {
+                Err(error) if !is_behind && lets_another_stand_in(&error) && remote.is_usable() => {
                     tracing::warn!(%error, "the provider stands in for the local model");
                     remotely(remote, request, deadline, true).await.map_err(|second| neither(error, &second))
                 }

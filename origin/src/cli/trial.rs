@@ -9,6 +9,7 @@ use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::signature::Claims;
 
 use crate::app::App;
+use crate::cache::ColdChoice;
 use crate::captions::{Asking, CaptionError};
 use crate::config::Config;
 use crate::engine::EngineStatus;
@@ -44,6 +45,8 @@ async fn write_caption(folder: &Path, config: &Config) -> Result<(), String> {
     config.model.model_precision = Default::default();
     // Nobody else may answer for it.
     config.remote.provider = None;
+    // Nothing is looked up, kept or learnt.
+    config.cache.cold = ColdChoice::Off;
     let app = App::build(config).map_err(|error| error.to_string())?;
     if let EngineStatus::Failed(reason) = app.engine.loaded().await {
         return Err(reason);
@@ -55,6 +58,8 @@ async fn write_caption(folder: &Path, config: &Config) -> Result<(), String> {
         cache_control: RequestCacheControl::default(),
         started_at,
         deadline: started_at + CAPTION_TIMEOUT,
+        near_in: None,
+        is_behind: false,
     };
     let nobody = Claims::of(TenantId::parse("trial").ok_or("no tenant")?);
     match app.captions.answer(&request, app.captions.key_of(&request, &nobody), asking).await {

@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod answers;
+mod background;
 mod bad_input;
 mod connections;
 mod golden;
 mod keys;
 mod model_folder;
+mod near;
 mod overload;
+mod performance;
 mod popular;
 mod random;
 mod streaming;

@@ -37,23 +37,39 @@ impl<V> TopTable<V> {
 
     /// Counts one look-up of `key`. `value` is called when the key comes in.
     pub fn record(&mut self, key: CacheKey, value: impl FnOnce() -> V) {
-        self.records += 1;
+        self.record_times(key, 1, value);
+    }
+
+    /// Counts `times` look-ups of `key` at once.
+    pub fn record_times(&mut self, key: CacheKey, times: u64, value: impl FnOnce() -> V) {
+        self.records += times;
         if let Some(entry) = self.entries.get_mut(&key) {
             self.by_count.remove(&(entry.count, key));
-            entry.count += 1;
+            entry.count += times;
             self.by_count.insert((entry.count, key));
         } else {
             let least = if self.entries.len() < self.entries_max { None } else { self.by_count.pop_first() };
             if let Some((_, driven_out)) = least {
                 self.entries.remove(&driven_out);
             }
-            let count = least.map_or(0, |(count, _)| count) + 1;
+            let count = least.map_or(0, |(count, _)| count) + times;
             self.entries.insert(key, TopEntry { count, value: value() });
             self.by_count.insert((count, key));
         }
         if self.records >= RECORDS_BEFORE_AGEING_EACH * self.entries_max as u64 {
             self.age();
         }
+    }
+
+    /// What belongs to `key`, if it is in the table.
+    #[must_use]
+    pub fn value(&self, key: &CacheKey) -> Option<&V> {
+        self.entries.get(key).map(|entry| &entry.value)
+    }
+
+    /// The same, to be changed.
+    pub fn value_mut(&mut self, key: &CacheKey) -> Option<&mut V> {
+        self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
     /// The keys, those seen most first.

@@ -41,8 +41,16 @@ pub(crate) fn measure() -> String {
     let told = resident::in_child(RESIDENT);
     let numbers: Vec<f64> = told.split_whitespace().map(|number| number.parse().expect("a number")).collect();
     let [resident, counted, entries] = numbers[..] else { panic!("three numbers: {told}") };
-    let _ = writeln!(table, "| in a full warm tier of 64 MiB, as it counts | {counted:.0} | {:.2} | | |", counted / mean);
-    let _ = writeln!(table, "| **the same, resident** ({entries} entries) | {resident:.0} | **{:.2}** | | |", resident / mean);
+    let _ = writeln!(
+        table,
+        "| in a full warm tier of 64 MiB, as it counts | {counted:.0} | {:.2} | | |",
+        counted / mean
+    );
+    let _ = writeln!(
+        table,
+        "| **the same, resident** ({entries} entries) | {resident:.0} | **{:.2}** | | |",
+        resident / mean
+    );
     table
 }
 
@@ -67,13 +75,7 @@ fn methods() -> Vec<Method> {
         }),
         is_slow: false,
     };
-    vec![
-        lz4,
-        with_dictionary,
-        zstd("zstd 3 + dictionary", 3),
-        zstd("zstd 19 + dictionary", 19),
-        codec,
-    ]
+    vec![lz4, with_dictionary, zstd("zstd 3 + dictionary", 3), zstd("zstd 19 + dictionary", 19), codec]
 }
 
 fn zstd(name: &'static str, level: i32) -> Method {
@@ -127,5 +129,10 @@ pub(crate) fn resident_of_warm() -> String {
     drop(responses);
     let stats = warm.stats();
     assert!(stats.evicted > stats.entries, "it has been full: {stats:?}");
-    format!("{} {} {}", float(grown) / float(stats.entries), float(stats.bytes) / float(stats.entries), stats.entries)
+    format!(
+        "{} {} {}",
+        float(grown) / float(stats.entries),
+        float(stats.bytes) / float(stats.entries),
+        stats.entries
+    )
 }

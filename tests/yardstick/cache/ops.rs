@@ -60,7 +60,8 @@ fn medians(contenders: &[Contender], threads: usize) -> Vec<f64> {
 /// Keys by popularity: the logarithm of the place is uniform, as in Zipf's law.
 fn asked() -> Vec<CacheKey> {
     let place = |number: u64| {
-        let uniform = float(u64::from_le_bytes(key(number).0[..8].try_into().expect("8 bytes")) >> 11) / (1u64 << 53) as f64;
+        let uniform =
+            float(u64::from_le_bytes(key(number).0[..8].try_into().expect("8 bytes")) >> 11) / (1u64 << 53) as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and ENTRIES")]
         let place = (float(ENTRIES).powf(uniform) - 1.0) as u64;
         place
