@@ -13,9 +13,9 @@ const ENTRIES: u64 = 10_000;
 const IDLE: Duration = Duration::from_secs(300);
 const WARM_BYTES_MAX: u64 = 64 << 20;
 /// Turns of each, alternated.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 7;
 /// Operations of a thread in a turn.
-const OPERATIONS: u32 = 200_000;
+const OPERATIONS: u32 = 50_000;
 /// Numbers of keys in the order in which they are asked for, over and over.
 const ASKED: usize = 1 << 16;
 
