@@ -23,7 +23,7 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[("cold", cold::measure), Section] = &[("faults", faults::measure), ("near", near::measure)];
+const SECTIONS: &[Section] = &[("cold", cold::measure), ("faults", faults::measure), ("near", near::measure)];
 
 fn main() {
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
