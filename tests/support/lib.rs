@@ -13,10 +13,12 @@ mod hub;
 mod keys_file;
 mod model_store;
 mod origin;
+pub mod policies;
 mod process;
 mod provider;
 mod redis;
 mod tools;
+pub mod traces;
 
 pub use bad_origin::{BadOrigin, Conduct};
 pub use bad_redis::{BadRedis, RedisWay, Way};

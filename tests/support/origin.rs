@@ -40,20 +40,39 @@ impl Origin {
     /// # Panics
     /// When it is not ready in time.
     pub async fn start_with(port: u16, settings: OriginSettings<'_>) -> Self {
-        let mut origin = Self::spawn(port, settings);
+        Self::spawn(port, settings).until_ready().await
+    }
+
+    async fn until_ready(mut self) -> Self {
         let until = Instant::now() + READY_WAIT;
-        while !origin.is_ready().await {
-            assert!(!origin.process.has_ended(), "the origin ended:\n{}", origin.log());
-            assert!(Instant::now() < until, "the origin is not ready:\n{}", origin.log());
+        while !self.is_ready().await {
+            assert!(!self.process.has_ended(), "the origin ended:\n{}", self.log());
+            assert!(Instant::now() < until, "the origin is not ready:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        origin
+        self
     }
 
     /// Starts the process without waiting for anything.
     #[must_use]
     pub fn spawn(port: u16, settings: OriginSettings<'_>) -> Self {
-        let mut command = Command::new(path_from_environment("LEDE_ORIGIN_BIN"));
+        Self::spawn_by(Command::new(path_from_environment("LEDE_ORIGIN_BIN")), port, settings)
+    }
+
+    /// Starts an origin in a mount namespace of its own, after the shell command `prepare` was run in it, and waits until it can
+    /// generate.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn start_within(prepare: &str, settings: OriginSettings<'_>) -> Self {
+        let mut command = Command::new("unshare");
+        let script = format!("{prepare} && exec \"$0\"");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        command.arg(path_from_environment("LEDE_ORIGIN_BIN"));
+        Self::spawn_by(command, free_port(), settings).until_ready().await
+    }
+
+    fn spawn_by(mut command: Command, port: u16, settings: OriginSettings<'_>) -> Self {
         command
             .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
             .env_remove("LEDE_MODEL")
