@@ -59,8 +59,8 @@ impl Origin {
         Self::spawn_by(Command::new(path_from_environment("LEDE_ORIGIN_BIN")), port, settings)
     }
 
-    /// Starts an origin in a mount namespace of its own, after the shell command `prepare` was run in it, and waits until it can
-    /// generate.
+    /// Starts an origin in a mount namespace of its own, in which the shell command `prepare` was run before, and waits
+    /// until it can generate.
     ///
     /// # Panics
     /// When it is not ready in time.
