@@ -4,3 +4,4 @@
 mod advice;
 mod cached_trace;
 mod hit_rates;
+mod memory;
