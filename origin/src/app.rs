@@ -9,8 +9,9 @@ use tokio::sync::Semaphore;
 use crate::admission::Admission;
 use crate::backend::ort::{self, OrtSettings};
 use crate::backend::{Backend, BackendError};
-use crate::cache::cold::ColdTier;
+use crate::cache::cold::disk::{DiskSettings, DiskStore};
 use crate::cache::cold::redis::RedisStore;
+use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
 use crate::config::{Config, ConfigError, RemoteRole};
@@ -18,7 +19,7 @@ use crate::engine::vocabulary::Vocabulary;
 use crate::engine::{EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
-use crate::models::{ChatModel, Model, ModelError};
+use crate::models::{ChatModel, ModelError, OpeningModel};
 use crate::redis_link::RedisLink;
 use crate::remote::{ClientError, Remote};
 
@@ -27,8 +28,8 @@ use crate::remote::{ClientError, Remote};
 pub struct App {
     /// The settings.
     pub config: Config,
-    /// The local model's text side; none where a provider writes without it.
-    pub model: Option<Arc<Model>>,
+    /// The local model's text side, once it is read; none where a provider writes without it.
+    pub model: Option<OpeningModel>,
     /// The way to the engine.
     pub engine: EngineHandle,
     /// The domain.
@@ -57,14 +58,14 @@ pub enum StartError {
     /// The file of keys cannot be read.
     #[error("LEDE_KEYS_FILE: {0}")]
     Keys(#[from] KeysError),
-    /// The engine's thread could not be started.
-    #[error("the engine cannot be started: {0}")]
-    Engine(#[from] std::io::Error),
+    /// A thread could not be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 impl App {
-    /// Opens the model folder and starts the engine, which loads the model while the caller goes on. Where a provider
-    /// writes, a model that cannot be opened is done without.
+    /// Starts the engine, which opens the model folder and loads the model while the caller goes on: what is cached is
+    /// answered meanwhile. Where a provider writes, a model that cannot be opened is done without.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -73,7 +74,7 @@ impl App {
             Some((role, settings)) => Some((role, Remote::new(settings)?)),
             None => None,
         };
-        let (model, engine) = match Self::open_model(&config) {
+        let (model, engine) = match Self::start_engine(&config) {
             Ok((model, engine)) => (Some(model), engine),
             Err(error) if matches!(remote, Some((RemoteRole::Primary, _))) => {
                 (None, EngineHandle::failed(error.to_string()))
@@ -83,21 +84,27 @@ impl App {
         Self::assemble(config, model, engine, remote)
     }
 
-    fn open_model(config: &Config) -> Result<(Model, EngineHandle), StartError> {
-        let model = Model::open_with(&config.model.model_dir, &config.model.chat_settings())?;
-        let settings = OrtSettings {
-            library: config.model.library()?,
-            model_file: model.graph_file().to_owned(),
-            execution_providers: config.model.execution_providers.clone(),
-            intra_op_threads: config.model.intra_op_threads,
-            intra_op_spinning: config.model.intra_op_spinning,
-            rows_max: config.engine.sequences_max,
-            context_tokens_max: model.context_tokens_max(),
-            sizes: model.chat().and_then(ChatModel::graph_sizes),
+    fn start_engine(config: &Config) -> Result<(OpeningModel, EngineHandle), StartError> {
+        let model = OpeningModel::named_in(&config.model.model_dir)?;
+        let library = config.model.library()?;
+        let (opening, limits) = (model.clone(), config.engine.limits());
+        let (engine, config) = (config.engine.clone(), config.model.clone());
+        let load = move || {
+            let opened = opening.open(&config.model_dir, &config.chat_settings());
+            let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
+            let settings = OrtSettings {
+                library,
+                model_file: model.graph_file().to_owned(),
+                execution_providers: config.execution_providers.clone(),
+                intra_op_threads: config.intra_op_threads,
+                intra_op_spinning: config.intra_op_spinning,
+                rows_max: engine.sequences_max,
+                context_tokens_max: model.context_tokens_max(),
+                sizes: model.chat().and_then(ChatModel::graph_sizes),
+            };
+            load_backend(&settings, model.vocabulary()).map_err(|error| error.to_string())
         };
-        let vocabulary = Arc::clone(model.vocabulary());
-        let load = move || load_backend(&settings, &vocabulary);
-        let engine = EngineHandle::start(config.engine.limits(), load)?;
+        let engine = EngineHandle::start(limits, load)?;
         Ok((model, engine))
     }
 
@@ -107,7 +114,7 @@ impl App {
     /// When the file of keys cannot be read.
     pub fn assemble(
         config: Config,
-        model: Option<Model>,
+        model: Option<OpeningModel>,
         engine: EngineHandle,
         remote: Option<(RemoteRole, Remote)>,
     ) -> Result<AppState, StartError> {
@@ -115,7 +122,6 @@ impl App {
         let admission = Admission::new(limits.waiting_sequences_max);
         let settings = config.cache.caption_settings();
         let background = config.background.settings(&config.cache);
-        let model = model.map(Arc::new);
         let local = model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission });
         let sources = CaptionSources { local, remote };
         let (cache, sharing) = open_cache(&config, sources.model_id())?;
@@ -165,20 +171,29 @@ impl App {
 
 /// The tiers in memory, the cold one behind them, and what is shared with other origins.
 fn open_cache(config: &Config, model: &str) -> Result<(TieredCache, Sharing), StartError> {
-    let (memory, cold) = (config.cache.memory_settings(), config.cache.cold_settings());
-    let epochs = Epochs::open(model, None);
-    let Some(address) = config.cache.redis_address()? else {
-        return Ok((TieredCache::new(memory, None), Sharing::alone(epochs)));
-    };
-    let link = RedisLink::start(address, epochs.greeting());
+    let cold = config.cache.cold_settings();
+    let epochs = Epochs::open(model, config.cache.local_folder().as_deref());
+    let address = config.cache.redis_address()?;
+    let link = address.map(|address| RedisLink::start(address, epochs.greeting()));
+    let cache = TieredCache::new(config.cache.memory_settings(), open_cold(&cold, link.as_ref())?);
+    let Some(link) = link else { return Ok((cache, Sharing::alone(epochs))) };
     let has_common_cold = matches!(cold.choice, ColdChoice::Auto | ColdChoice::Redis);
-    let tier = has_common_cold.then(|| {
-        let store = RedisStore::new(link.clone(), cold.read_timeout);
-        ColdTier::start(Arc::new(store), cold.read_timeout)
-    });
-    let cache = TieredCache::new(memory, tier);
     let sharing = Sharing::over(link, epochs, &cache, has_common_cold);
     Ok((cache, sharing))
+}
+
+fn open_cold(cold: &ColdSettings, link: Option<&RedisLink>) -> std::io::Result<Option<ColdTier>> {
+    let store: Arc<dyn ColdStore> = match (cold.choice, link, &cold.folder) {
+        (ColdChoice::Auto | ColdChoice::Redis, Some(link), _) => {
+            Arc::new(RedisStore::new(link.clone(), cold.read_timeout))
+        }
+        (ColdChoice::Auto | ColdChoice::Disk, _, Some(folder)) => {
+            let (folder, bytes_max, flush_every) = (folder.clone(), cold.bytes_max, cold.flush_every);
+            Arc::new(DiskStore::start(DiskSettings { folder, bytes_max, flush_every })?)
+        }
+        (ColdChoice::Auto | ColdChoice::Disk | ColdChoice::Redis | ColdChoice::Off, ..) => return Ok(None),
+    };
+    Ok(Some(ColdTier::start(store, cold.read_timeout)))
 }
 
 /// Loads the graph, which runs a few steps to find out its layout (the first ones cost more than later ones, so they had

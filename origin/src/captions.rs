@@ -12,6 +12,7 @@ mod generation;
 mod instructions;
 mod leading;
 mod learning;
+pub mod near;
 mod plan;
 mod popular;
 mod progress;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lede_shared::api::ValidRequest;
-use lede_shared::cache_key::{CacheKey, CacheNamespace};
+use lede_shared::cache_key::{CacheKey, CacheNamespace, NamespaceDigest};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Freshness, FreshnessRecord};
 use lede_shared::policy::POLICY;
@@ -47,6 +48,7 @@ use self::background::{Background, Job, Why};
 pub use self::epochs::{Epochs, Purged};
 use self::leading::{Made, Outcome};
 use self::learning::Learner;
+use self::near::{NearDuplicates, NearIndex};
 use self::progress::Progress;
 use self::revalidation::Verdict;
 pub use self::sharing::Sharing;
@@ -76,6 +78,10 @@ pub struct CaptionSettings {
     pub stale_if_error_ms: u64,
     /// Most different generations in flight.
     pub flights_max: usize,
+    /// Are near-duplicates looked for?
+    pub near_duplicates: NearDuplicates,
+    /// Most groups of near-duplicates that are remembered.
+    pub near_entries_max: u64,
 }
 
 /// What is done while nobody waits for it.
@@ -119,6 +125,15 @@ pub struct Asking {
     pub deadline: Instant,
     /// Does nobody wait for it at all? Then it goes behind all others.
     pub is_behind: bool,
+    /// Within what near-duplicates may be looked for ([`Captions::with_near`]); none: nowhere.
+    pub near_in: Option<NamespaceDigest>,
+}
+
+impl Asking {
+    /// Would an answer do that is kept, and may this one be?
+    const fn wants_what_is_kept(&self) -> bool {
+        !self.cache_control.no_cache && !self.cache_control.no_store
+    }
 }
 
 /// Why there is no answer.
@@ -174,13 +189,16 @@ pub struct Answer {
     pub queue_time: Duration,
     /// On the device; zero for a hit.
     pub device_time: Duration,
+    /// Is it the answer to another request that is nearly the same? `key` is that one's.
+    pub is_near: bool,
 }
 
 impl Answer {
-    /// Does the cache hold it?
+    /// Does the cache hold it as the answer to this request?
     #[must_use]
     pub const fn was_kept(&self) -> bool {
-        matches!(self.cache, CacheOutcome::Hit { .. } | CacheOutcome::Forwarded { stored: true, .. })
+        !self.is_near
+            && matches!(self.cache, CacheOutcome::Hit { .. } | CacheOutcome::Forwarded { stored: true, .. })
     }
 }
 
@@ -192,6 +210,7 @@ pub struct Captions(Arc<Inner>);
 struct Inner {
     sources: CaptionSources,
     cache: TieredCache,
+    near: Option<NearIndex>,
     sharing: Sharing,
     flights: SingleFlight<CacheKey, Progress, Outcome>,
     settings: CaptionSettings,
@@ -222,6 +241,8 @@ impl Captions {
             sources,
             cache,
             sharing,
+            near: (settings.near_duplicates == NearDuplicates::On)
+                .then(|| NearIndex::new(settings.near_entries_max)),
             settings,
             learner: Arc::new(Learner::new(behind.probability_min, behind.used_share_min)),
             background: Arc::default(),
@@ -269,13 +290,17 @@ impl Captions {
     /// The key under which the answer to `request` is kept for the caller of `claims`.
     #[must_use]
     pub fn key_of(&self, request: &ValidRequest, claims: &Claims) -> CacheKey {
-        let namespace = CacheNamespace {
+        CacheKey::of(&self.namespace(claims), request)
+    }
+
+    /// What decides the answers of this caller besides their requests.
+    fn namespace<'a>(&'a self, claims: &'a Claims) -> CacheNamespace<'a> {
+        CacheNamespace {
             model: self.0.sources.model_id(),
             policy_version: POLICY.version,
             epoch: self.own_epoch(claims).saturating_add(claims.cache_epoch),
             tenant: claims.cache_is_private.then(|| claims.tenant.as_str()),
-        };
-        CacheKey::of(&namespace, request)
+        }
     }
 
     /// What this side adds to the epoch of keys for the caller of `claims`: the configured one, and its own purges.
@@ -297,7 +322,13 @@ impl Captions {
             LookUp::Kept(found) => return hit(key, &found, asking.started_at),
             LookUp::Nothing(why) => why,
         };
-        match self.make(request, key, asking).await {
+        if why == ForwardReason::UriMiss
+            && let Some(near) = self.near_answer(request, asking)
+        {
+            return near;
+        }
+        // Boxed, so that a hit does not carry the memory of what it does not do.
+        match Box::pin(self.make(request, key, asking)).await {
             Ok((Made::Kept(found), _)) => hit(key, &found, asking.started_at),
             Ok((Made::Generated(generated), collapsed)) => {
                 miss(key, &generated, (why, collapsed), asking.started_at)
@@ -319,7 +350,7 @@ impl Captions {
     ) -> Result<LookUp, CaptionError> {
         let is_all = asking.cache_control.only_if_cached;
         let found = match self.0.cache.in_memory(key) {
-            None if is_all => self.0.cache.in_cold(key).await,
+            None if is_all => Box::pin(self.0.cache.in_cold(key)).await,
             found => found,
         };
         let why = match found {
@@ -416,9 +447,11 @@ impl Inner {
         request: &ValidRequest,
         (key, asking): (&CacheKey, Asking),
     ) -> Result<(), ForwardReason> {
-        let can_be_made = || self.sources.can_write_before(asking.deadline, usize::from(request.variants()));
+        let can_be_made = || self.sources.can_write_before(asking.deadline, plan::sequences(request));
         match revalidation::judge(&found.entry.freshness, clock::now(), asking.cache_control, can_be_made) {
             Verdict::Serve => Ok(()),
+            // This is the renewal.
+            Verdict::ServeAndRefresh if asking.is_behind => Err(ForwardReason::Stale),
             Verdict::ServeAndRefresh => {
                 self.background.put(Job { request: request.clone(), key: *key, why: Why::Refresh });
                 Ok(())

@@ -14,6 +14,7 @@ mod hub_transfer;
 mod local;
 mod manifest;
 mod nano;
+mod opening;
 mod store;
 mod tokenizer;
 
@@ -26,6 +27,7 @@ pub use hub::{Hub, HubError, HubModel, Pulled};
 pub use local::local_files;
 pub use manifest::Manifest;
 pub use nano::Markers;
+pub use opening::OpeningModel;
 pub use store::{
     Addition, FileRecord, ModelFacts, SourceFile, Store, StoreError, StoredModel, check_name, name_from,
 };

@@ -8,6 +8,10 @@ use crate::api::ValidRequest;
 
 /// Changes whenever the canonical form does, so that old entries are never read as new ones.
 const CANONICAL_FORM: &[u8] = b"lede-caption/2";
+/// The same for [`form_about`]; no form of the one kind is one of the other.
+const FORM_ABOUT: &[u8] = b"lede-about/1";
+/// The same for [`NamespaceDigest`].
+const NAMESPACE_FORM: &[u8] = b"lede-namespace/1";
 
 /// What decides an answer besides the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +40,14 @@ impl CacheKey {
     /// The weak entity tag of answers under this key: bodies differ in their timings only.
     #[must_use]
     pub fn etag(&self) -> String {
-        format!("W/\"{self}\"")
+        ["W/\"", self.hex_digits(&mut [0; 64]), "\""].concat()
+    }
+
+    /// Its 64 digits, in memory of the caller's: they are written for every answer.
+    fn hex_digits<'a>(&self, digits: &'a mut [u8; 64]) -> &'a str {
+        // Neither can fail: there are two digits for each byte, and all are ASCII.
+        let _ = hex::encode_to_slice(self.0, digits);
+        std::str::from_utf8(digits).unwrap_or_default()
     }
 
     /// Does an `If-None-Match` header name [`Self::etag`]? Weak comparison (RFC 9110 §13.1.2): the `W/` does not count.
@@ -50,7 +61,7 @@ impl CacheKey {
 
 impl fmt::Display for CacheKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
+        formatter.write_str(self.hex_digits(&mut [0; 64]))
     }
 }
 
@@ -60,13 +71,53 @@ impl fmt::Debug for CacheKey {
     }
 }
 
+/// A namespace by its hash: to be carried with a request while nobody needs to know what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NamespaceDigest(pub [u8; 32]);
+
+impl NamespaceDigest {
+    /// That of `namespace`.
+    #[must_use]
+    pub fn of(namespace: &CacheNamespace<'_>) -> Self {
+        let mut form = NAMESPACE_FORM.to_vec();
+        namespace_fields(&mut form, namespace);
+        Self(Sha256::digest(form).into())
+    }
+}
+
 /// An unambiguous byte string: each field as tag, length (big-endian `u32`) and bytes, in a fixed order.
-/// Both structs are taken apart without `..`, so that a new field does not compile until it is decided here.
 #[must_use]
 pub fn canonical_form(namespace: &CacheNamespace<'_>, request: &ValidRequest) -> Vec<u8> {
+    let mut form = Vec::with_capacity(request.content_description.len() + 128);
+    form.extend_from_slice(CANONICAL_FORM);
+    namespace_fields(&mut form, namespace);
+    request_fields(&mut form, request, request.content_description.as_bytes());
+    form
+}
+
+/// The same of a request whose description is taken to be `about`, for whoever looks for requests that are alike.
+#[must_use]
+pub fn form_about(namespace: NamespaceDigest, request: &ValidRequest, about: &[u8]) -> Vec<u8> {
+    let mut form = Vec::with_capacity(about.len() + 160);
+    form.extend_from_slice(FORM_ABOUT);
+    field(&mut form, b'n', &namespace.0);
+    request_fields(&mut form, request, about);
+    form
+}
+
+/// Taken apart without `..`, so that a new field does not compile until it is decided here.
+fn namespace_fields(form: &mut Vec<u8>, namespace: &CacheNamespace<'_>) {
     let CacheNamespace { model, policy_version, epoch, tenant } = *namespace;
+    field(form, b'm', model.as_bytes());
+    field(form, b'p', policy_version.as_bytes());
+    field(form, b'e', &epoch.to_be_bytes());
+    optional_field(form, b't', tenant.map(str::as_bytes));
+}
+
+/// Taken apart without `..`, too; in the description's place stands `about`.
+fn request_fields(form: &mut Vec<u8>, request: &ValidRequest, about: &[u8]) {
     let ValidRequest {
-        content_description,
+        content_description: _,
         style,
         hashtag_count,
         optimization_level,
@@ -80,26 +131,19 @@ pub fn canonical_form(namespace: &CacheNamespace<'_>, request: &ValidRequest) ->
         max_length,
         seed,
     } = request;
-    let mut form = Vec::with_capacity(content_description.len() + 128);
-    form.extend_from_slice(CANONICAL_FORM);
-    field(&mut form, b'm', model.as_bytes());
-    field(&mut form, b'p', policy_version.as_bytes());
-    field(&mut form, b'e', &epoch.to_be_bytes());
-    optional_field(&mut form, b't', tenant.map(str::as_bytes));
-    field(&mut form, b'd', content_description.as_bytes());
-    field(&mut form, b's', style.as_str().as_bytes());
-    field(&mut form, b'h', &[*hashtag_count]);
-    field(&mut form, b'o', optimization_level.as_str().as_bytes());
-    field(&mut form, b'v', &[*variants]);
-    field(&mut form, b'l', language.as_str().as_bytes());
-    field(&mut form, b'j', emoji.as_str().as_bytes());
-    field(&mut form, b'c', call_to_action.as_str().as_bytes());
-    list_field(&mut form, b'i', must_include);
-    list_field(&mut form, b'w', banned_words);
-    optional_field(&mut form, b'b', brand_voice.as_deref().map(str::as_bytes));
-    optional_field(&mut form, b'x', max_length.map(u16::to_be_bytes).as_ref().map(|bytes| bytes.as_slice()));
-    optional_field(&mut form, b'r', seed.map(u64::to_be_bytes).as_ref().map(|bytes| bytes.as_slice()));
-    form
+    field(form, b'd', about);
+    field(form, b's', style.as_str().as_bytes());
+    field(form, b'h', &[*hashtag_count]);
+    field(form, b'o', optimization_level.as_str().as_bytes());
+    field(form, b'v', &[*variants]);
+    field(form, b'l', language.as_str().as_bytes());
+    field(form, b'j', emoji.as_str().as_bytes());
+    field(form, b'c', call_to_action.as_str().as_bytes());
+    list_field(form, b'i', must_include);
+    list_field(form, b'w', banned_words);
+    optional_field(form, b'b', brand_voice.as_deref().map(str::as_bytes));
+    optional_field(form, b'x', max_length.map(u16::to_be_bytes).as_ref().map(|bytes| bytes.as_slice()));
+    optional_field(form, b'r', seed.map(u64::to_be_bytes).as_ref().map(|bytes| bytes.as_slice()));
 }
 
 fn field(form: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
@@ -255,6 +299,21 @@ mod tests {
             let b = crossed(&a, &b, bits);
             let keys_equal = CacheKey::of(&namespace(&in_a), &a) == CacheKey::of(&namespace(&in_b), &b);
             prop_assert_eq!(keys_equal, a == b && in_a == in_b);
+        }
+
+        #[test]
+        fn forms_about_one_thing_are_equal_exactly_when_all_but_the_description_is(
+            a in any_request(), b in any_request(), bits in any::<u16>().prop_map(|bits| bits & bits.rotate_left(5)),
+            in_a in any_namespace(), in_b in any_namespace(), same in any::<bool>(),
+        ) {
+            let in_b = if same { in_a.clone() } else { in_b };
+            let b = crossed(&a, &b, bits);
+            let form = |within, request| form_about(NamespaceDigest::of(&namespace(within)), request, b"about");
+            let like_a = ValidRequest { content_description: a.content_description.clone(), ..b.clone() };
+            prop_assert_eq!(form(&in_a, &a) == form(&in_b, &b), a == like_a && in_a == in_b);
+            prop_assert_ne!(form(&in_a, &a), canonical_form(&namespace(&in_a), &a));
+            let elsewhere = form_about(NamespaceDigest::of(&namespace(&in_a)), &a, b"abou");
+            prop_assert_ne!(form(&in_a, &a), elsewhere);
         }
     }
 

@@ -100,6 +100,8 @@ pub enum NotStorable {
     OtherModel,
     /// The answer was made under another policy than the one in the key.
     OtherPolicy,
+    /// The answer was made for a description that is nearly the same.
+    NearDuplicate,
 }
 
 /// Decides whether `response` may be kept under a key for `model` and `policy_version`.
@@ -128,6 +130,7 @@ const fn unstorable_for(code: WarningCode) -> Option<NotStorable> {
         WarningCode::HashtagsIncomplete | WarningCode::CaptionTruncated => Some(NotStorable::Incomplete),
         // Also where the fallback goes by the same name.
         WarningCode::AnsweredByFallback => Some(NotStorable::OtherModel),
+        WarningCode::AnsweredByNearDuplicate => Some(NotStorable::NearDuplicate),
         WarningCode::HashtagsAbovePolicy
         | WarningCode::DescriptionTruncated
         | WarningCode::LanguageNotSupported
@@ -188,7 +191,7 @@ mod tests {
 
     #[test]
     fn only_complete_answers_of_the_model_and_policy_in_the_key_are_kept() {
-        use NotStorable::{Incomplete, NoStoreRequested, OtherModel, OtherPolicy};
+        use NotStorable::{Incomplete, NearDuplicate, NoStoreRequested, OtherModel, OtherPolicy};
         let whole = response(&[
             WarningCode::HashtagsAbovePolicy,
             WarningCode::DescriptionTruncated,
@@ -207,6 +210,10 @@ mod tests {
             (verdict(&response(&[WarningCode::HashtagsIncomplete]), "lede-nano-1", "2025-12", false), Incomplete),
             (verdict(&response(&[WarningCode::CaptionTruncated]), "lede-nano-1", "2025-12", false), Incomplete),
             (verdict(&response(&[WarningCode::AnsweredByFallback]), "lede-nano-1", "2025-12", false), OtherModel),
+            (
+                verdict(&response(&[WarningCode::AnsweredByNearDuplicate]), "lede-nano-1", "2025-12", false),
+                NearDuplicate,
+            ),
         ];
         for (verdict, why) in refused {
             assert_eq!(verdict, Cacheability::NotStorable(why));

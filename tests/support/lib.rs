@@ -28,6 +28,7 @@ pub use hub::{HUB_COMMIT, HUB_MODEL, HubFault, HubMirror, HubRequest};
 pub use keys_file::KeysFile;
 pub use model_store::{ModelStore, Outcome, model_files, model_fixture};
 pub use origin::{Origin, OriginSettings, free_port};
+pub use process::cpu_centiseconds;
 pub use provider::{Provider, Reply};
 pub use redis::{Redis, RedisCluster};
 pub use tools::{in_repository, node, python};

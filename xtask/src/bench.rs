@@ -23,12 +23,14 @@ pub(crate) fn edge(workspace: &Workspace, dry: bool) -> Result<()> {
 /// The origin's response cache; the tables go to the terminal and, unless `dry`, into docs/BENCH.md.
 pub(crate) fn cache(workspace: &Workspace, only: Option<&str>, dry: bool) -> Result<()> {
     let library = setup::onnx_runtime(workspace)?;
+    let redis = setup::redis(workspace)?;
     origin::build(workspace, true)?;
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--locked", "--profile", "release", "--package", "lede-tests", "--bench", "cache"]);
     cargo
         .env("LEDE_ORIGIN_BIN", origin::binary(workspace, true))
         .env("LEDE_ORT_LIBRARY", library)
+        .env("LEDE_REDIS_SERVER", redis)
         .env("LEDE_MODEL_DIR", workspace.model())
         .env("LEDE_BENCH_FOLDER", workspace.target.join("bench"));
     if let Some(only) = only {

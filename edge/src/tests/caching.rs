@@ -1,6 +1,6 @@
 //! Hit, miss, stale, and the caller's own wishes.
 
-use lede_shared::api::GENERATE_PATH;
+use lede_shared::api::{GENERATE_PATH, Warning, WarningCode};
 use lede_shared::headers::CACHE_STATUS;
 use lede_shared::problem::ProblemCode;
 
@@ -51,6 +51,21 @@ fn the_origin_s_bytes_reach_the_caller_unchanged() {
     let sent = body.clone();
     let deployment = Deployment::with_origin(move |_| Ok(answer(200, JSON, &sent)));
     assert_eq!(whole(&deployment.send(generate(SUNSET))), body.as_bytes());
+}
+
+#[test]
+fn an_answer_to_nearly_the_same_is_passed_on_and_kept_nowhere() {
+    let mut near = caption_response("Hello");
+    near.warnings.push(Warning { code: WarningCode::AnsweredByNearDuplicate, detail: "nearly".to_owned() });
+    let sent = serde_json::json!(near).to_string();
+    let deployment = Deployment::with_origin(move |_| Ok(answer(200, JSON, &sent)));
+    for asked in 1..=2 {
+        let response = deployment.send_and_finish(generate(SUNSET));
+        assert_eq!(json(&response)["warnings"][0]["code"], "answered_by_near_duplicate");
+        let status = cache_status(&response);
+        assert!(status.ends_with("lede-edge; fwd=uri-miss; detail=near_duplicate"), "{status}");
+        assert_eq!(deployment.origin_requests(), asked);
+    }
 }
 
 #[test]

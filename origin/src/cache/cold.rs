@@ -3,6 +3,7 @@
 //! Whatever the store does, a look-up waits no longer than the read timeout, a store that fails is left alone for a while
 //! (a circuit breaker), and writing holds up nobody.
 
+pub mod disk;
 mod guard;
 pub mod redis;
 mod store;
@@ -48,10 +49,12 @@ pub enum ColdChoice {
 pub struct ColdSettings {
     /// Which store.
     pub choice: ColdChoice,
-    /// Where the disk's store lies; the user's cache folder when not set.
-    pub dir: Option<PathBuf>,
+    /// Where the disk's store lies.
+    pub folder: Option<PathBuf>,
     /// Most bytes on disk.
     pub bytes_max: u64,
+    /// What was put is on disk after so long.
+    pub flush_every: Duration,
     /// How long a look-up waits.
     pub read_timeout: Duration,
 }

@@ -34,6 +34,7 @@ pub(super) fn hit(key: CacheKey, found: &Found, started_at: Instant) -> Result<A
         cache_detail: Some(tier.into()),
         queue_time: Duration::ZERO,
         device_time: Duration::ZERO,
+        is_near: false,
     })
 }
 
@@ -54,6 +55,7 @@ pub(super) fn miss(
         cache_detail: generated.not_stored.map(Into::into),
         queue_time: generated.queue_time,
         device_time: generated.device_time,
+        is_near: false,
     })
 }
 

@@ -220,6 +220,15 @@ impl Job {
         Self { request, key: prediction.key, why: Why::Guess(prediction.source, prediction.until) }
     }
 
+    /// What another origin, or a caller here, has made meanwhile will do.
+    fn directives(&self, fresh_for_ms: u64) -> RequestCacheControl {
+        let max_age_s = match self.why {
+            Why::Refresh | Why::WarmUp => None,
+            Why::Guess(..) => Some(fresh_for_ms / 2_000),
+        };
+        RequestCacheControl { max_age_s, ..RequestCacheControl::default() }
+    }
+
     /// Will what is kept do? What is likely to be asked for later should still be fresh then, or be young at least.
     fn is_met_by(&self, kept: &FreshnessRecord, now: UnixMillis) -> bool {
         let is_fresh = |at: UnixMillis| matches!(kept.at(at), Freshness::Fresh { .. });
@@ -264,11 +273,11 @@ impl Captions {
         }
         let started_at = Instant::now();
         let asking = Asking {
-            // Nothing that is kept will do.
-            cache_control: RequestCacheControl { no_cache: true, ..RequestCacheControl::default() },
+            cache_control: job.directives(self.0.settings.fresh_for_ms),
             started_at,
             deadline: started_at + JOB_TIMEOUT,
             is_behind: true,
+            near_in: None,
         };
         let Ok(mut waiting) = self.join(&job.request, job.key, asking) else { return Done::Failed };
         let outcome = tokio::time::timeout(JOB_TIMEOUT, waiting.landed()).await;

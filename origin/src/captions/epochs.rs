@@ -7,6 +7,7 @@
 //!    of every connection, whenever the channel has been joined again, and every ten seconds.
 //! 5. Whatever Redis has forgotten is told to it again at these times. Of what is known here and there the greater counts.
 
+mod dropped;
 mod file;
 mod known;
 mod told;
@@ -134,13 +135,12 @@ impl Epochs {
         }
     }
 
-    /// Tells the other origins to forget one entry.
+    /// Tells the other origins to forget one entry. Who is away hears of it on coming back, within an hour.
     ///
     /// # Errors
     /// When they were not told; nobody tells them later.
     pub async fn tell_to_drop(&self, key: CacheKey, link: &RedisLink) -> Result<(), RedisFault> {
-        let telling = redis::cmd("PUBLISH").arg(CHANNEL).arg(Message::Drop(key).write()).to_owned();
-        link.ask::<i64>(telling, ASK_TIMEOUT).await.map(drop)
+        link.ask::<i64>(dropped::telling(key), ASK_TIMEOUT).await.map(drop)
     }
 
     /// Hears of what other origins purge and drop, for ever. `forget` drops one entry.
@@ -148,6 +148,7 @@ impl Epochs {
         let mut subscription = Subscription::new(link.address().clone(), CHANNEL);
         let mut reading = tokio::time::interval(READ_EVERY);
         reading.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard_until_ms = 0;
         loop {
             let told = tokio::select! {
                 told = subscription.next() => told,
@@ -156,13 +157,28 @@ impl Epochs {
             match told {
                 Told::Message(message) => self.heard(&message, &forget).await,
                 Told::Joined => {
-                    let exchanging = link.with(ASK_TIMEOUT, |connection| self.exchange(connection));
-                    if let Err(fault) = exchanging.await {
+                    let caught_up = self.catch_up(&link, &mut heard_until_ms, &forget).await;
+                    if let Err(fault) = caught_up {
                         tracing::debug!(%fault, "what was purged cannot be read from Redis");
                     }
                 }
             }
         }
+    }
+
+    /// Learns what was told to those who were there.
+    async fn catch_up(
+        &self,
+        link: &RedisLink,
+        heard_until_ms: &mut u64,
+        forget: impl Fn(CacheKey),
+    ) -> Result<(), RedisFault> {
+        link.with(ASK_TIMEOUT, |connection| self.exchange(connection)).await?;
+        let since = *heard_until_ms;
+        let (now_ms, keys) = link.with(ASK_TIMEOUT, |connection| dropped::since(connection, since)).await?;
+        keys.into_iter().for_each(forget);
+        *heard_until_ms = now_ms;
+        Ok(())
     }
 
     async fn heard(&self, message: &[u8], forget: impl Fn(CacheKey)) {
@@ -231,7 +247,7 @@ impl Epochs {
 
 /// Anybody may have written there: what names nothing is nothing, and what is no hash at all is removed.
 async fn read_hash(connection: &mut RedisConnection) -> RedisResult<HashMap<PurgeScope, u64>> {
-    let name = [PREFIX, HASH].concat();
+    let name = redis_name(HASH);
     let asked = redis::cmd("HGETALL").arg(&name).to_owned();
     let fields = match asked.query_async::<HashMap<Vec<u8>, Vec<u8>>>(connection).await {
         Err(error) if error.code() == Some("WRONGTYPE") => {
@@ -248,9 +264,13 @@ async fn read_hash(connection: &mut RedisConnection) -> RedisResult<HashMap<Purg
     Ok(known.collect())
 }
 
+fn redis_name(name: &str) -> String {
+    [PREFIX, name].concat()
+}
+
 fn raise(scope: &PurgeScope, epoch: u64, rises: u8) -> redis::Cmd {
     let mut command = redis::cmd("EVAL");
-    command.arg(RAISE).arg(1).arg([PREFIX, HASH].concat());
+    command.arg(RAISE).arg(1).arg(redis_name(HASH));
     command.arg(scope.to_string()).arg(epoch).arg(rises).arg(SCOPES_MAX).arg(CHANNEL);
     command
 }

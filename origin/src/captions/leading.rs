@@ -60,15 +60,19 @@ impl Inner {
     ) -> Outcome {
         // 1. The cold tier, once for all who wait.
         if let Some(made) = self.kept_cold(request, &key, asking).await {
+            self.offer_as_near(request, key, asking);
             return Ok(made);
         }
         // 2. One origin of all that ask for the same.
         let lease = match self.maker(request, &key, asking).await {
-            Maker::Another(made) => return Ok(made),
+            Maker::Another(made) => {
+                self.offer_as_near(request, key, asking);
+                return Ok(made);
+            }
             Maker::Us(lease) => lease,
         };
         // 3. The device. Whoever leaves on the way drops the lease.
-        if !asking.is_behind && !asking.cache_control.no_cache && !asking.cache_control.no_store {
+        if !asking.is_behind && asking.wants_what_is_kept() {
             // What was made on a guess would not have had to be made again.
             self.learner.lost(key);
         }
@@ -120,6 +124,7 @@ impl Inner {
         let not_stored = match verdict {
             Cacheability::Storable => {
                 self.cache.put(key, entry.clone());
+                self.offer_as_near(request, key, asking);
                 None
             }
             Cacheability::NotStorable(reason) => Some(reason),

@@ -56,7 +56,7 @@ impl Captions {
     }
 
     /// Forgets one answer, here and at the other origins. False when they could not be told: they may hold it in memory
-    /// until it expires there.
+    /// until it expires there. Who is away for less than an hour hears of it on coming back.
     pub async fn invalidate(&self, key: CacheKey) -> bool {
         self.0.cache.invalidate(&key).await;
         let sharing = &self.0.sharing;

@@ -77,6 +77,11 @@ impl Captions {
             LookUp::Kept(found) => return AnswerStream::of_kept(&hit(key, &found, asking.started_at)?),
             LookUp::Nothing(why) => why,
         };
+        if why == ForwardReason::UriMiss
+            && let Some(near) = self.near_answer(&request, asking)
+        {
+            return AnswerStream::of_kept(&near?);
+        }
         let mut following = Following::of(self, request, key, (asking, why))?;
         let (first, has_more) = match following.next().await? {
             Told::Kept(answer) => return AnswerStream::of_kept(&answer),

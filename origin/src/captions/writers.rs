@@ -1,6 +1,5 @@
 //! Who writes: the local model, the remote provider, or one of them in place of the other.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use lede_shared::api::ValidRequest;
@@ -14,7 +13,7 @@ use super::{CaptionError, remote_writer};
 use crate::admission::Admission;
 use crate::config::RemoteRole;
 use crate::engine::{EngineHandle, EngineStatus};
-use crate::models::{Dialect, Model};
+use crate::models::{Dialect, OpeningModel};
 use crate::remote::Remote;
 
 /// Share of the time that a primary provider leaves for the local model, as a divisor.
@@ -23,8 +22,8 @@ const TIME_FOR_LOCAL: u32 = 4;
 /// The model of this process and the way to it.
 #[derive(Debug)]
 pub struct LocalModel {
-    /// Its text side.
-    pub model: Arc<Model>,
+    /// Its text side, which may still be read.
+    pub model: OpeningModel,
     /// Its device.
     pub engine: EngineHandle,
     /// Who may wait for the device.
@@ -32,8 +31,9 @@ pub struct LocalModel {
 }
 
 impl LocalModel {
-    fn generator(&self) -> Generator<'_> {
-        Generator { model: &self.model, engine: &self.engine, admission: &self.admission }
+    /// `None` until the text side is read, which is before the engine is ready.
+    fn generator(&self) -> Option<Generator<'_>> {
+        self.model.get().map(|model| Generator { model, engine: &self.engine, admission: &self.admission })
     }
 
     fn is_ready(&self) -> bool {
@@ -92,7 +92,7 @@ impl CaptionSources {
     }
 
     pub(super) fn writers(&self) -> Writers<'_> {
-        Writers { local: self.local.as_ref().map(LocalModel::generator), remote: self.remote.as_ref() }
+        Writers { local: self.local.as_ref().and_then(LocalModel::generator), remote: self.remote.as_ref() }
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) struct Assignment<'a> {
 /// Everybody who can write now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writers<'a> {
-    /// The local model, unless it could not be opened.
+    /// The local model, once it is opened.
     pub(super) local: Option<Generator<'a>>,
     /// The provider and what it is for.
     pub(super) remote: Option<&'a (RemoteRole, Remote)>,

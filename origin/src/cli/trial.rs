@@ -58,6 +58,7 @@ async fn write_caption(folder: &Path, config: &Config) -> Result<(), String> {
         cache_control: RequestCacheControl::default(),
         started_at,
         deadline: started_at + CAPTION_TIMEOUT,
+        near_in: None,
         is_behind: false,
     };
     let nobody = Claims::of(TenantId::parse("trial").ok_or("no tenant")?);

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{ConfigError, within};
 use crate::cache::{ColdChoice, ColdSettings, MemorySettings};
 use crate::captions::CaptionSettings;
+use crate::captions::near::NearDuplicates;
 use crate::redis_link::RedisAddress;
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
@@ -41,6 +42,8 @@ pub struct CacheConfig {
     pub cold_dir: Option<PathBuf>,
     /// `LEDE_COLD_BYTES_MAX`: most bytes on disk. Default 10 GB.
     pub cold_bytes_max: u64,
+    /// `LEDE_COLD_FLUSH_MS`: what is kept is on disk after so long; a crash loses what came later. Default 5 seconds.
+    pub cold_flush_ms: u64,
     /// `LEDE_COLD_READ_TIMEOUT_MS`: how long a look-up waits for the cold tier. Default 100.
     pub cold_read_timeout_ms: u64,
     /// `REDIS_URL`: the Redis that all origins share: `redis://user:password@host:port/database`, `rediss://` with TLS.
@@ -48,6 +51,11 @@ pub struct CacheConfig {
     pub redis_url: Option<RedisUrl>,
     /// `LEDE_FLIGHTS_MAX`: different generations in flight. Default 4,096.
     pub flights_max: usize,
+    /// `LEDE_NEAR_DUPLICATES`: `on` lets the answer to a description that differs only in how it is typed stand in. Default
+    /// `off`.
+    pub near_duplicates: NearDuplicates,
+    /// `LEDE_NEAR_ENTRIES_MAX`: groups of near-duplicates that are remembered. Default 50,000.
+    pub near_entries_max: u64,
 }
 
 /// Where a Redis is. It may hold a password and is never shown.
@@ -75,9 +83,12 @@ impl Default for CacheConfig {
             cold: ColdChoice::Auto,
             cold_dir: None,
             cold_bytes_max: 10 * GB,
+            cold_flush_ms: 5_000,
             cold_read_timeout_ms: 100,
             redis_url: None,
             flights_max: 4_096,
+            near_duplicates: NearDuplicates::Off,
+            near_entries_max: 50_000,
         }
     }
 }
@@ -92,8 +103,10 @@ impl CacheConfig {
         within("warm_bytes_max", self.warm_bytes_max, 0, 1_000 * GB)?;
         within("warm_idle_ms", self.warm_idle_ms, 1, YEAR_MS)?;
         within("cold_bytes_max", self.cold_bytes_max, 64 * MIB, 1_000_000 * GB)?;
+        within("cold_flush_ms", self.cold_flush_ms, 10, 3_600_000)?;
         within("cold_read_timeout_ms", self.cold_read_timeout_ms, 1, 60_000)?;
         within("flights_max", self.flights_max, 1, 1_000_000)?;
+        within("near_entries_max", self.near_entries_max, 1, 100_000_000)?;
         let has_redis = self.redis_address()?.is_some();
         if self.cold == ColdChoice::Redis && !has_redis {
             return Err(ConfigError::new("redis_url", "is not set, but LEDE_COLD needs it"));
@@ -120,6 +133,8 @@ impl CacheConfig {
             stale_while_revalidate_ms: self.stale_while_revalidate_ms,
             stale_if_error_ms: self.stale_if_error_ms,
             flights_max: self.flights_max,
+            near_duplicates: self.near_duplicates,
+            near_entries_max: self.near_entries_max,
         }
     }
 
@@ -146,8 +161,9 @@ impl CacheConfig {
     pub fn cold_settings(&self) -> ColdSettings {
         ColdSettings {
             choice: self.cold,
-            dir: self.cold_dir.clone(),
+            folder: self.local_folder(),
             bytes_max: self.cold_bytes_max,
+            flush_every: Duration::from_millis(self.cold_flush_ms),
             read_timeout: Duration::from_millis(self.cold_read_timeout_ms),
         }
     }

@@ -22,6 +22,7 @@ pub fn asking(headers: &HeaderMap, context: &RequestContext, timeout: Duration) 
         cache_control: RequestCacheControl::parse(&directives.join(",")),
         started_at: context.started_at,
         deadline: context.started_at + asked_for.map_or(timeout, |asked_for| asked_for.min(timeout)),
+        near_in: None,
         is_behind: false,
     }
 }

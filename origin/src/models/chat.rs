@@ -74,10 +74,8 @@ impl ChatModel {
                 "neither generation_config.json nor the tokenizer says what ends an answer",
             ));
         }
-        let name =
-            std::fs::canonicalize(folder).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
         Ok(Self {
-            id: name.unwrap_or_else(|| "model".to_owned()),
+            id: id_of(folder),
             context_tokens_max: architecture.max_position_embeddings.min(settings.context_tokens_max),
             architecture,
             graph_file,
@@ -162,6 +160,12 @@ impl ChatModel {
 }
 
 /// All of them, once, as far as there are logits for them.
+/// The folder's name.
+pub(super) fn id_of(folder: &Path) -> String {
+    let name = std::fs::canonicalize(folder).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    name.unwrap_or_else(|| "model".to_owned())
+}
+
 fn end_ids(
     architecture: &Architecture,
     generation: &GenerationSettings,

@@ -87,9 +87,19 @@ impl Model {
     /// # Errors
     /// Names the file at fault and what is wrong with it.
     pub fn open_with(folder: &Path, settings: &ChatSettings) -> Result<Self, ModelError> {
-        let has = |file: &str| folder.join(file).exists();
-        let is_chat = !has("lede.json") && (has("tokenizer.json") || has("config.json"));
-        if is_chat { Self::open_chat(folder, settings) } else { Self::open_embedded(folder) }
+        if is_chat(folder) { Self::open_chat(folder, settings) } else { Self::open_embedded(folder) }
+    }
+
+    /// The id of the model in `folder`, without opening it.
+    ///
+    /// # Errors
+    /// When the folder holds no model, or one that does not say its id.
+    pub fn id_in(folder: &Path) -> Result<String, ModelError> {
+        if is_chat(folder) {
+            return Ok(super::chat::id_of(folder));
+        }
+        let manifest: Manifest = read_json(&folder.join("lede.json"))?;
+        Ok(manifest.id)
     }
 
     fn open_embedded(folder: &Path) -> Result<Self, ModelError> {
@@ -187,6 +197,12 @@ impl Model {
             Dialect::Chat(chat) => chat.encode(text),
         }
     }
+}
+
+/// Is it a model that is spoken to in messages?
+fn is_chat(folder: &Path) -> bool {
+    let has = |file: &str| folder.join(file).exists();
+    !has("lede.json") && (has("tokenizer.json") || has("config.json"))
 }
 
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {

@@ -138,7 +138,7 @@ async fn a_description_too_long_for_the_model_is_cut_and_said_so() {
 async fn markers_in_a_description_are_letters_and_not_markers() {
     let app = TestApp::start().await;
     let text = "a sign that says <|end|><|tag|><|caption|> and <|style:bold|>";
-    let ids = app.state.model.as_ref().unwrap().encode(text).unwrap();
+    let ids = app.state.model.as_ref().unwrap().get().unwrap().encode(text).unwrap();
     assert_eq!(ids.len(), text.len());
     assert!(ids.iter().all(|id| *id >= byte_id(0)), "{ids:?}");
     assert_eq!(app.post(json!({"content_description": text})).await.status, 200);
@@ -173,8 +173,9 @@ async fn the_callers_cache_directives_are_honoured() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_longer_fresh_is_generated_anew() {
-    let app = TestApp::with(&[("fresh_ms", json!(20))], Duration::ZERO, letters()).await;
+async fn an_answer_that_is_no_longer_fresh_nor_being_renewed_is_generated_anew() {
+    let settings = [("fresh_ms", json!(20)), ("stale_while_revalidate_ms", json!(0))];
+    let app = TestApp::with(&settings, Duration::ZERO, letters()).await;
     let body = || json!({"content_description": DESCRIPTION});
     app.post(body()).await;
     std::thread::sleep(Duration::from_millis(30));

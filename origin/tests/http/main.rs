@@ -9,6 +9,7 @@ mod connections;
 mod golden;
 mod keys;
 mod model_folder;
+mod near;
 mod overload;
 mod performance;
 mod popular;

@@ -89,7 +89,7 @@ impl TestApp {
             rows_max: config.engine.sequences_max,
         };
         let engine = EngineHandle::start(config.engine.limits(), move || load(shape)).unwrap();
-        Self { state: App::assemble(config, Some(model), engine, None).unwrap() }
+        Self { state: App::assemble(config, Some(model.into()), engine, None).unwrap() }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

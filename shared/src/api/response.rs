@@ -94,6 +94,9 @@ pub enum WarningCode {
     FactsOmitted,
     /// Another model than the configured one answered; such an answer is not kept.
     AnsweredByFallback,
+    /// The caption was written for a description that differs only in how it is typed; such an answer is not kept as this
+    /// request's own.
+    AnsweredByNearDuplicate,
 }
 
 /// Tokens of all variants together.

@@ -3,6 +3,8 @@
 use lede_shared::cache_key::CacheKey;
 use lede_shared::purge::PurgeScope;
 
+use super::dropped::read_key;
+
 /// Longest message that is looked at.
 const BYTES_MAX: usize = 256;
 
@@ -24,11 +26,7 @@ impl Message {
                 let (epoch, scope) = rest.split_once(' ')?;
                 Some(Self::Epoch(scope.parse().ok()?, epoch.parse().ok()?))
             }
-            "drop" => {
-                let mut key = [0; 32];
-                hex::decode_to_slice(rest, &mut key).ok()?;
-                Some(Self::Drop(CacheKey(key)))
-            }
+            "drop" => read_key(rest.as_bytes()).map(Self::Drop),
             _ => None,
         }
     }
