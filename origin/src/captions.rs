@@ -1,5 +1,6 @@
 //! The domain: request → cache → (leader only) prompt → generate → constrain → policy → answer.
 
+mod administration;
 mod answering;
 mod background;
 mod candidate;
@@ -326,7 +327,8 @@ impl Captions {
         {
             return near;
         }
-        match self.make(request, key, asking).await {
+        // Boxed, so that a hit does not carry the memory of what it does not do.
+        match Box::pin(self.make(request, key, asking)).await {
             Ok((Made::Kept(found), _)) => hit(key, &found, asking.started_at),
             Ok((Made::Generated(generated), collapsed)) => {
                 miss(key, &generated, (why, collapsed), asking.started_at)
@@ -348,7 +350,7 @@ impl Captions {
     ) -> Result<LookUp, CaptionError> {
         let is_all = asking.cache_control.only_if_cached;
         let found = match self.0.cache.in_memory(key) {
-            None if is_all => self.0.cache.in_cold(key).await,
+            None if is_all => Box::pin(self.0.cache.in_cold(key)).await,
             found => found,
         };
         let why = match found {
@@ -366,7 +368,7 @@ impl Captions {
         if !error.lets_stale_stand_in() {
             return None;
         }
-        let found = self.0.cache.in_memory(key)?;
+        let found = self.0.cache.held(key)?;
         let may_stand_in = match found.entry.freshness.at(clock::now()) {
             Freshness::Fresh { .. } => true,
             Freshness::Stale { if_error, .. } => if_error,

@@ -300,7 +300,7 @@ impl Captions {
 
     async fn has_what_will_do(&self, job: &Job) -> bool {
         let will_do = |found: &crate::cache::Found| job.is_met_by(&found.entry.freshness, clock::now());
-        let in_memory = self.0.cache.in_memory(&job.key);
+        let in_memory = self.0.cache.held(&job.key);
         in_memory.is_some_and(|found| will_do(&found))
             || self.0.cache.in_cold(&job.key).await.is_some_and(|found| will_do(&found))
     }

@@ -24,7 +24,7 @@ impl Captions {
     }
 
     fn held(&self, key: &CacheKey, wanted: &Wanted) -> Option<PopularCaption> {
-        let found = self.0.cache.in_memory(key)?;
+        let found = self.0.cache.held(key)?;
         let created_ms = found.entry.freshness.created_ms;
         let metrics = PerformanceMetrics::of_hit(named(found.tier), 0.0);
         let json = json_with_metrics(&found.entry.body, &metrics).ok()?;

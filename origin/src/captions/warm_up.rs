@@ -84,7 +84,7 @@ impl Captions {
     }
 
     async fn warm_up_one(&self, request: ValidRequest, (key, count): (CacheKey, u64), done: &mut WarmUp) {
-        if self.0.cache.in_memory(&key).is_some() {
+        if self.0.cache.held(&key).is_some() {
             done.held += 1;
             return;
         }
