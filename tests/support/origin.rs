@@ -7,10 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lede_shared::clock::UnixMillis;
 use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest, SigningKey};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::{SIGNING_KEY, api_key_hashes, client, ok_json, path_from_environment};
 
+/// Lines gather for some milliseconds before they are written.
+const LOG_WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 const READY_WAIT: Duration = Duration::from_secs(60);
 
 /// Environment variables beyond the suite's own.
@@ -22,6 +25,8 @@ pub struct Origin {
     /// `http://127.0.0.1:<port>`.
     pub url: String,
     port: u16,
+    /// What it keeps beside its answers is nobody else's.
+    _folder: TempDir,
 }
 
 impl Origin {
@@ -71,6 +76,7 @@ impl Origin {
     }
 
     fn spawn_by(mut command: Command, port: u16, settings: OriginSettings<'_>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         command
             .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
             .env_remove("LEDE_MODEL")
@@ -80,13 +86,15 @@ impl Origin {
             .env("LEDE_EDGE_SIGNING_KEYS", SIGNING_KEY)
             .env("LEDE_LOG_FORMAT", "json")
             .env("LEDE_COLD", "off")
+            .env("LEDE_COLD_DIR", folder.path())
             .env_remove("REDIS_URL")
             .envs(settings.iter().copied());
         // A model of the store takes the place of the suite's folder.
         if settings.iter().any(|(name, _)| *name == "LEDE_MODEL") {
             command.env_remove("LEDE_MODEL_DIR");
         }
-        Self { process: Process::start(command, false), url: format!("http://127.0.0.1:{port}"), port }
+        let (process, url) = (Process::start(command, false), format!("http://127.0.0.1:{port}"));
+        Self { process, url, port, _folder: folder }
     }
 
     /// The port it listens on, also for one started later in its place.
@@ -121,9 +129,10 @@ impl Origin {
         ok_json(request).await.1
     }
 
-    /// What it has logged.
+    /// What it has logged, the line about the last answer included.
     #[must_use]
     pub fn log(&self) -> String {
+        std::thread::sleep(LOG_WRITTEN_WITHIN);
         self.process.log()
     }
 
@@ -131,6 +140,15 @@ impl Origin {
     #[must_use]
     pub fn resident_kib(&self) -> Option<u64> {
         self.process.resident_kib()
+    }
+
+    /// CPU time that it has used so far, all its threads together, in hundredths of a second.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    #[must_use]
+    pub fn cpu_centiseconds(&self) -> u64 {
+        self.process.cpu_centiseconds().expect("the origin runs")
     }
 
     /// Asks it to drain, as a service manager does.
