@@ -17,7 +17,7 @@ use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
 use crate::config::{Config, ConfigError, RemoteRole};
 use crate::engine::vocabulary::Vocabulary;
 use crate::engine::{EngineHandle, EngineStatus};
-use crate::extract::Authenticator;
+use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
 use crate::models::{ChatModel, ModelError, OpeningModel};
 use crate::redis_link::RedisLink;
@@ -36,6 +36,8 @@ pub struct App {
     pub captions: Captions,
     /// Who is let in.
     pub authenticator: Authenticator,
+    /// Who may look at and change how it runs.
+    pub admin_door: AdminDoor,
     /// One deep health check at a time.
     pub deep_checks: Semaphore,
     draining: AtomicBool,
@@ -126,6 +128,7 @@ impl App {
         Ok(AppState(Arc::new(Self {
             captions: Captions::new(sources, (cache, sharing), settings, background),
             authenticator: Authenticator::new(&config.auth)?,
+            admin_door: AdminDoor::new(config.server.admin_requests_per_minute),
             deep_checks: Semaphore::new(1),
             draining: AtomicBool::new(false),
             config,

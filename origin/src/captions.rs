@@ -1,5 +1,6 @@
 //! The domain: request → cache → (leader only) prompt → generate → constrain → policy → answer.
 
+mod administration;
 mod answering;
 mod background;
 mod candidate;
@@ -126,6 +127,13 @@ pub struct Asking {
     pub is_behind: bool,
     /// Within what near-duplicates may be looked for ([`Captions::with_near`]); none: nowhere.
     pub near_in: Option<NamespaceDigest>,
+}
+
+impl Asking {
+    /// Would an answer do that is kept, and may this one be?
+    const fn wants_what_is_kept(&self) -> bool {
+        !self.cache_control.no_cache && !self.cache_control.no_store
+    }
 }
 
 /// Why there is no answer.
@@ -319,7 +327,8 @@ impl Captions {
         {
             return near;
         }
-        match self.make(request, key, asking).await {
+        // Boxed, so that a hit does not carry the memory of what it does not do.
+        match Box::pin(self.make(request, key, asking)).await {
             Ok((Made::Kept(found), _)) => hit(key, &found, asking.started_at),
             Ok((Made::Generated(generated), collapsed)) => {
                 miss(key, &generated, (why, collapsed), asking.started_at)
@@ -341,7 +350,7 @@ impl Captions {
     ) -> Result<LookUp, CaptionError> {
         let is_all = asking.cache_control.only_if_cached;
         let found = match self.0.cache.in_memory(key) {
-            None if is_all => self.0.cache.in_cold(key).await,
+            None if is_all => Box::pin(self.0.cache.in_cold(key)).await,
             found => found,
         };
         let why = match found {
@@ -359,7 +368,7 @@ impl Captions {
         if !error.lets_stale_stand_in() {
             return None;
         }
-        let found = self.0.cache.in_memory(key)?;
+        let found = self.0.cache.held(key)?;
         let may_stand_in = match found.entry.freshness.at(clock::now()) {
             Freshness::Fresh { .. } => true,
             Freshness::Stale { if_error, .. } => if_error,
@@ -438,9 +447,11 @@ impl Inner {
         request: &ValidRequest,
         (key, asking): (&CacheKey, Asking),
     ) -> Result<(), ForwardReason> {
-        let can_be_made = || self.sources.can_write_before(asking.deadline, usize::from(request.variants()));
+        let can_be_made = || self.sources.can_write_before(asking.deadline, plan::sequences(request));
         match revalidation::judge(&found.entry.freshness, clock::now(), asking.cache_control, can_be_made) {
             Verdict::Serve => Ok(()),
+            // This is the renewal.
+            Verdict::ServeAndRefresh if asking.is_behind => Err(ForwardReason::Stale),
             Verdict::ServeAndRefresh => {
                 self.background.put(Job { request: request.clone(), key: *key, why: Why::Refresh });
                 Ok(())

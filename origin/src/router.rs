@@ -7,7 +7,7 @@ use lede_shared::openapi::OPENAPI_PATH;
 
 use crate::app::AppState;
 use crate::middleware;
-use crate::routes::{batch, fallback, generate, health, info, internal, openapi, popular};
+use crate::routes::{batch, fallback, generate, health, info, internal, openapi, performance, popular};
 
 /// All routes with their middleware.
 pub fn router(app: AppState) -> Router {
@@ -23,6 +23,9 @@ pub fn router(app: AppState) -> Router {
         .route("/health/ready", get(health::ready))
         .route("/health/deep", get(health::deep))
         .route("/internal/keys/{hash}", get(internal::key_record))
+        .route(performance::CACHE_PATH, get(performance::cache::summary))
+        .route(performance::CACHE_STATS_PATH, get(performance::cache::stats))
+        .route(performance::CACHE_MANAGE_PATH, post(performance::cache::manage))
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .with_state(app);

@@ -7,5 +7,6 @@ pub mod health;
 pub mod info;
 pub mod internal;
 pub mod openapi;
+pub mod performance;
 pub mod popular;
 pub mod stream;

@@ -40,7 +40,14 @@ impl CacheKey {
     /// The weak entity tag of answers under this key: bodies differ in their timings only.
     #[must_use]
     pub fn etag(&self) -> String {
-        format!("W/\"{self}\"")
+        ["W/\"", self.hex_digits(&mut [0; 64]), "\""].concat()
+    }
+
+    /// Its 64 digits, in memory of the caller's: they are written for every answer.
+    fn hex_digits<'a>(&self, digits: &'a mut [u8; 64]) -> &'a str {
+        // Neither can fail: there are two digits for each byte, and all are ASCII.
+        let _ = hex::encode_to_slice(self.0, digits);
+        std::str::from_utf8(digits).unwrap_or_default()
     }
 
     /// Does an `If-None-Match` header name [`Self::etag`]? Weak comparison (RFC 9110 §13.1.2): the `W/` does not count.
@@ -54,7 +61,7 @@ impl CacheKey {
 
 impl fmt::Display for CacheKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
+        formatter.write_str(self.hex_digits(&mut [0; 64]))
     }
 }
 

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn only_complete_answers_of_the_model_and_policy_in_the_key_are_kept() {
-        use NotStorable::{Incomplete, NoStoreRequested, OtherModel, OtherPolicy};
+        use NotStorable::{Incomplete, NearDuplicate, NoStoreRequested, OtherModel, OtherPolicy};
         let whole = response(&[
             WarningCode::HashtagsAbovePolicy,
             WarningCode::DescriptionTruncated,

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::{SIGNING_KEY, api_key_hashes, client, ok_json, path_from_environment};
 
+/// Lines gather for some milliseconds before they are written.
+const LOG_WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 const READY_WAIT: Duration = Duration::from_secs(60);
 
 /// Environment variables beyond the suite's own.
@@ -41,21 +43,40 @@ impl Origin {
     /// # Panics
     /// When it is not ready in time.
     pub async fn start_with(port: u16, settings: OriginSettings<'_>) -> Self {
-        let mut origin = Self::spawn(port, settings);
+        Self::spawn(port, settings).until_ready().await
+    }
+
+    async fn until_ready(mut self) -> Self {
         let until = Instant::now() + READY_WAIT;
-        while !origin.is_ready().await {
-            assert!(!origin.process.has_ended(), "the origin ended:\n{}", origin.log());
-            assert!(Instant::now() < until, "the origin is not ready:\n{}", origin.log());
+        while !self.is_ready().await {
+            assert!(!self.process.has_ended(), "the origin ended:\n{}", self.log());
+            assert!(Instant::now() < until, "the origin is not ready:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        origin
+        self
     }
 
     /// Starts the process without waiting for anything.
     #[must_use]
     pub fn spawn(port: u16, settings: OriginSettings<'_>) -> Self {
+        Self::spawn_by(Command::new(path_from_environment("LEDE_ORIGIN_BIN")), port, settings)
+    }
+
+    /// Starts an origin in a mount namespace of its own, after the shell command `prepare` was run in it, and waits until it can
+    /// generate.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn start_within(prepare: &str, settings: OriginSettings<'_>) -> Self {
+        let mut command = Command::new("unshare");
+        let script = format!("{prepare} && exec \"$0\"");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        command.arg(path_from_environment("LEDE_ORIGIN_BIN"));
+        Self::spawn_by(command, free_port(), settings).until_ready().await
+    }
+
+    fn spawn_by(mut command: Command, port: u16, settings: OriginSettings<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut command = Command::new(path_from_environment("LEDE_ORIGIN_BIN"));
         command
             .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
             .env_remove("LEDE_MODEL")
@@ -108,9 +129,10 @@ impl Origin {
         ok_json(request).await.1
     }
 
-    /// What it has logged.
+    /// What it has logged, the line about the last answer included.
     #[must_use]
     pub fn log(&self) -> String {
+        std::thread::sleep(LOG_WRITTEN_WITHIN);
         self.process.log()
     }
 
@@ -118,6 +140,15 @@ impl Origin {
     #[must_use]
     pub fn resident_kib(&self) -> Option<u64> {
         self.process.resident_kib()
+    }
+
+    /// CPU time that it has used so far, all its threads together, in hundredths of a second.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    #[must_use]
+    pub fn cpu_centiseconds(&self) -> u64 {
+        self.process.cpu_centiseconds().expect("the origin runs")
     }
 
     /// Asks it to drain, as a service manager does.

@@ -63,6 +63,11 @@ impl Process {
         pids.filter(is_child).collect()
     }
 
+    /// CPU time that it has used so far, see [`cpu_centiseconds`].
+    pub(crate) fn cpu_centiseconds(&self) -> Option<u64> {
+        cpu_centiseconds(self.child.id())
+    }
+
     /// Has it ended?
     pub(crate) fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
@@ -112,8 +117,10 @@ fn stat_of(pid: u32) -> Option<(String, Vec<String>)> {
     Some((name, after.split_whitespace().map(str::to_owned).collect()))
 }
 
-/// CPU time of a process in user and kernel mode. The kernel counts it in hundredths of a second on every Linux.
-pub(crate) fn cpu_centiseconds(pid: u32) -> Option<u64> {
+/// CPU time of a process in user and kernel mode, all its threads together, in hundredths of a second: so the kernel
+/// counts it on every Linux. `None` when there is no such process.
+#[must_use]
+pub fn cpu_centiseconds(pid: u32) -> Option<u64> {
     const USER_TIME: usize = 11;
     let (_, fields) = stat_of(pid)?;
     let times = fields.get(USER_TIME..=USER_TIME + 1)?;

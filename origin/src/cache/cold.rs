@@ -10,6 +10,7 @@ mod store;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,6 +65,20 @@ pub struct ColdTier {
     guard: Arc<Guard>,
     changes: mpsc::Sender<Change>,
     read_timeout: Duration,
+    writes_dropped: Arc<AtomicU64>,
+}
+
+/// How the cold tier does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColdState {
+    /// What it holds, as far as the store can tell in time.
+    pub size: ColdSize,
+    /// Calls that failed or were not answered in time, since the start.
+    pub failures: u64,
+    /// Is the store being left alone because it failed?
+    pub is_left_alone: bool,
+    /// Writes for which there was no room in the queue, since the start.
+    pub writes_dropped: u64,
 }
 
 /// What is to be changed in the store, in the order in which it was asked for.
@@ -83,7 +98,7 @@ impl ColdTier {
         let guard = Arc::new(Guard::new(store));
         let (changes, waiting) = mpsc::channel(CHANGES_WAITING_MAX);
         tokio::spawn(make_changes(Arc::clone(&guard), waiting));
-        Self { guard, changes, read_timeout }
+        Self { guard, changes, read_timeout, writes_dropped: Arc::default() }
     }
 
     /// What the store has under `key`, and its encoded form. What cannot be read is not there.
@@ -106,7 +121,20 @@ impl ColdTier {
 
     /// Keeps an entry, behind. Dropped when too many wait already.
     pub(super) fn put(&self, write: ColdWrite) {
-        let _ = self.changes.try_send(Change::Put(write));
+        if self.changes.try_send(Change::Put(write)).is_err() {
+            self.writes_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How it does. Waits no longer than a look-up.
+    pub(super) async fn state(&self) -> ColdState {
+        let size = self.guard.call(self.read_timeout, ColdStore::size).await;
+        ColdState {
+            size: size.unwrap_or(ColdSize { entries: None, bytes: None }),
+            failures: self.guard.failures(),
+            is_left_alone: self.is_left_alone(),
+            writes_dropped: self.writes_dropped.load(Ordering::Relaxed),
+        }
     }
 
     /// Forgets one entry; waits until it is done or the store has failed to.

@@ -10,11 +10,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lede_shared::cache_key::CacheKey;
 
 use super::cold::{ColdTier, ColdWrite};
 use super::entry::{Entry, Found, Tier};
+use super::ghost::GhostSettings;
+use super::stats::{CacheStats, Counts};
 use super::{HotTier, WarmTier, codec};
 use crate::clock;
 
@@ -31,6 +32,13 @@ pub struct MemorySettings {
     pub warm_idle: Duration,
 }
 
+impl MemorySettings {
+    const fn ghost_settings(&self) -> GhostSettings {
+        let Self { hot_entries_max, hot_idle, warm_bytes_max, warm_idle } = *self;
+        GhostSettings { hot_entries_max, hot_idle, warm_bytes_max, warm_idle }
+    }
+}
+
 /// The response cache. Clones share it.
 #[derive(Clone, Debug)]
 pub struct TieredCache(Arc<Tiers>);
@@ -40,6 +48,7 @@ struct Tiers {
     hot: HotTier,
     warm: WarmTier,
     cold: Option<ColdTier>,
+    counts: Counts,
 }
 
 impl TieredCache {
@@ -48,12 +57,21 @@ impl TieredCache {
     pub fn new(memory: MemorySettings, cold: Option<ColdTier>) -> Self {
         let hot = HotTier::new(memory.hot_entries_max, memory.hot_idle);
         let warm = WarmTier::new(memory.warm_bytes_max, memory.warm_idle);
-        Self(Arc::new(Tiers { hot, warm, cold }))
+        let counts = Counts::new(&memory.ghost_settings());
+        Self(Arc::new(Tiers { hot, warm, cold, counts }))
     }
 
     /// What the tiers in memory have. Waits for nothing.
     #[must_use]
     pub fn in_memory(&self, key: &CacheKey) -> Option<Found> {
+        let found = self.held(key);
+        self.0.counts.looked_up(key, found.as_ref());
+        found
+    }
+
+    /// The same for who asks for his own ends: it is not counted.
+    #[must_use]
+    pub fn held(&self, key: &CacheKey) -> Option<Found> {
         if let Some(entry) = self.0.hot.get(key) {
             return Some(Found { entry, tier: Tier::Hot });
         }
@@ -68,8 +86,10 @@ impl TieredCache {
 
     /// What the cold tier has. Waits no longer than that tier's read timeout.
     pub async fn in_cold(&self, key: &CacheKey) -> Option<Found> {
-        let (entry, encoded) = self.0.cold.as_ref()?.get(key).await?;
-        self.backfill(key, &entry, encoded);
+        let found = self.0.cold.as_ref()?.get(key).await;
+        self.0.counts.looked_up_cold(key, found.as_ref().map(|(entry, encoded)| (entry, encoded.len())));
+        let (entry, encoded) = found?;
+        self.backfill(key, &entry, &encoded);
         Some(Found { entry, tier: Tier::Cold })
     }
 
@@ -77,8 +97,9 @@ impl TieredCache {
     pub fn put(&self, key: CacheKey, entry: Entry) {
         let useful_for = Duration::from_millis(entry.freshness.useful_for_ms(clock::now()));
         let encoded = codec::encode(&entry);
+        self.0.counts.put(&key, entry.body.len(), encoded.len());
         self.0.hot.put(key, entry);
-        self.0.warm.put(key, encoded.clone());
+        self.0.warm.put(key, &encoded);
         if let Some(cold) = &self.0.cold {
             cold.put(ColdWrite { key, encoded, useful_for });
         }
@@ -113,9 +134,19 @@ impl TieredCache {
             (Tier::Cold, Some(cold)) => cold.clear().await,
             (Tier::Cold, None) => {}
         }
+        self.0.counts.cleared(tier);
     }
 
-    fn backfill(&self, key: &CacheKey, entry: &Entry, encoded: Bytes) {
+    /// What the cache has done since the start, and what it holds. Waits for the cold tier no longer than a look-up.
+    pub async fn stats(&self) -> CacheStats {
+        let cold = match &self.0.cold {
+            Some(cold) => Some(cold.state().await),
+            None => None,
+        };
+        self.0.counts.report(self.0.hot.held(), self.0.warm.stats(), cold)
+    }
+
+    fn backfill(&self, key: &CacheKey, entry: &Entry, encoded: &[u8]) {
         let held = self.0.hot.get(key);
         if held.is_some_and(|held| held.freshness.created_ms > entry.freshness.created_ms) {
             return;
@@ -130,6 +161,7 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::{Mutex, PoisonError};
 
+    use bytes::Bytes;
     use futures_util::future::{BoxFuture, ready};
     use lede_shared::clock::UnixMillis;
     use lede_shared::freshness::FreshnessRecord;

@@ -220,6 +220,15 @@ impl Job {
         Self { request, key: prediction.key, why: Why::Guess(prediction.source, prediction.until) }
     }
 
+    /// What another origin, or a caller here, has made meanwhile will do.
+    fn directives(&self, fresh_for_ms: u64) -> RequestCacheControl {
+        let max_age_s = match self.why {
+            Why::Refresh | Why::WarmUp => None,
+            Why::Guess(..) => Some(fresh_for_ms / 2_000),
+        };
+        RequestCacheControl { max_age_s, ..RequestCacheControl::default() }
+    }
+
     /// Will what is kept do? What is likely to be asked for later should still be fresh then, or be young at least.
     fn is_met_by(&self, kept: &FreshnessRecord, now: UnixMillis) -> bool {
         let is_fresh = |at: UnixMillis| matches!(kept.at(at), Freshness::Fresh { .. });
@@ -264,8 +273,7 @@ impl Captions {
         }
         let started_at = Instant::now();
         let asking = Asking {
-            // Nothing that is kept will do.
-            cache_control: RequestCacheControl { no_cache: true, ..RequestCacheControl::default() },
+            cache_control: job.directives(self.0.settings.fresh_for_ms),
             started_at,
             deadline: started_at + JOB_TIMEOUT,
             is_behind: true,
@@ -292,7 +300,7 @@ impl Captions {
 
     async fn has_what_will_do(&self, job: &Job) -> bool {
         let will_do = |found: &crate::cache::Found| job.is_met_by(&found.entry.freshness, clock::now());
-        let in_memory = self.0.cache.in_memory(&job.key);
+        let in_memory = self.0.cache.held(&job.key);
         in_memory.is_some_and(|found| will_do(&found))
             || self.0.cache.in_cold(&job.key).await.is_some_and(|found| will_do(&found))
     }

@@ -1,6 +1,7 @@
 //! What a description is about: its content words and names, and how much of them stands in a caption.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use lede_shared::api::text::fold_case;
 
@@ -15,6 +16,8 @@ such take taken takes taking than that the their them then there these they thin
 together too two under until up us use using very via want was we well went were what when where which while who why \
 will with without would write writing yet you your yours";
 
+static STOP_WORD_SET: LazyLock<HashSet<&str>> = LazyLock::new(|| STOP_WORDS.split(' ').collect());
+
 /// The content words of one description, and its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
@@ -25,12 +28,11 @@ pub(super) struct Content {
 impl Content {
     /// Of a description.
     pub(super) fn of(description: &str) -> Self {
-        let stop_words: HashSet<&str> = STOP_WORDS.split(' ').collect();
         let (mut stems, mut names): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         let mut begins_sentence = true;
         for (word, after) in words(description) {
             let lower = fold_case(word);
-            let is_content = word.chars().count() > 1 && !stop_words.contains(lower.as_str());
+            let is_content = word.chars().count() > 1 && !STOP_WORD_SET.contains(lower.as_str());
             let is_name = !begins_sentence && word.starts_with(char::is_uppercase);
             if is_content && is_name && !names.contains(&lower) {
                 names.push(lower.clone());

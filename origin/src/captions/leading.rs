@@ -72,7 +72,7 @@ impl Inner {
             Maker::Us(lease) => lease,
         };
         // 3. The device. Whoever leaves on the way drops the lease.
-        if !asking.is_behind && !asking.cache_control.no_cache && !asking.cache_control.no_store {
+        if !asking.is_behind && asking.wants_what_is_kept() {
             // What was made on a guess would not have had to be made again.
             self.learner.lost(key);
         }

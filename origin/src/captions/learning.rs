@@ -43,6 +43,8 @@ pub(super) struct Wanted {
     pub(super) request: String,
     /// The purges that the edge knew of.
     pub(super) epoch: u64,
+    /// The purges that were known here.
+    pub(super) own_epoch: u64,
 }
 
 impl Wanted {
@@ -60,7 +62,15 @@ impl Wanted {
 struct Noted {
     look_up: LookUp,
     /// What it was, unless that is known.
-    wanted: Option<(Box<ValidRequest>, u64)>,
+    unknown: Option<Box<Unknown>>,
+}
+
+/// A request whose text is not known.
+#[derive(Debug)]
+struct Unknown {
+    request: ValidRequest,
+    epoch: u64,
+    own_epoch: u64,
 }
 
 /// Apart in memory from its neighbours, so that those who note in one do not slow those who note in the next.
@@ -106,20 +116,29 @@ impl Learner {
         }
     }
 
-    /// Notes a look-up. Waits for nothing.
-    pub(super) fn note(&self, request: &ValidRequest, key: CacheKey, claims: &Claims) {
+    /// Notes a look-up. Waits for nothing. `own_epoch` is asked for when the key is not known.
+    pub(super) fn note(
+        &self,
+        request: &ValidRequest,
+        key: CacheKey,
+        claims: &Claims,
+        own_epoch: impl FnOnce() -> u64,
+    ) {
         let tenant = self.tenant(&claims.tenant);
         let place = &self.places[(tenant % PLACES as u64) as usize];
         if place.count.load(Ordering::Relaxed) >= NOTED_MAX {
             place.passed_over.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let wanted = (!self.is_familiar(&key)).then(|| (Box::new(request.clone()), claims.cache_epoch));
+        let unknown = (!self.is_familiar(&key)).then(|| {
+            let (request, epoch) = (request.clone(), claims.cache_epoch);
+            Box::new(Unknown { request, epoch, own_epoch: own_epoch() })
+        });
         let Ok(mut noted) = place.noted.try_lock() else {
             place.passed_over.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        noted.push(Noted { look_up: LookUp { key, tenant, at: clock::now() }, wanted });
+        noted.push(Noted { look_up: LookUp { key, tenant, at: clock::now() }, unknown });
         place.count.store(noted.len(), Ordering::Relaxed);
         if noted.len() == 1 {
             self.is_noted.notify_one();
@@ -150,9 +169,9 @@ impl Learner {
             let noted = std::mem::take(&mut *lock(&place.noted));
             place.count.store(0, Ordering::Relaxed);
             self.look_ups.fetch_add(noted.len() as u64, Ordering::Relaxed);
-            for Noted { look_up, wanted } in noted {
+            for Noted { look_up, unknown } in noted {
                 learnt.ledger.asked(&look_up.key, look_up.at);
-                let Some(wanted) = self.recall(&learnt, &look_up.key, wanted) else { continue };
+                let Some(wanted) = self.recall(&learnt, &look_up.key, unknown) else { continue };
                 predictions.extend(learnt.predictor.seen(&look_up, &wanted));
             }
         }
@@ -208,16 +227,14 @@ impl Learner {
     }
 
     /// What belongs to a key: as it was handed over now, or as it is known.
-    fn recall(
-        &self,
-        learnt: &Learnt,
-        key: &CacheKey,
-        wanted: Option<(Box<ValidRequest>, u64)>,
-    ) -> Option<Arc<Wanted>> {
+    fn recall(&self, learnt: &Learnt, key: &CacheKey, unknown: Option<Box<Unknown>>) -> Option<Arc<Wanted>> {
         if let Some(known) = learnt.predictor.value(key) {
             return Some(Arc::clone(known));
         }
-        let known = wanted.map(|(request, epoch)| Arc::new(Wanted { request: request.to_json(), epoch }));
+        let known = unknown.map(|unknown| {
+            let Unknown { request, epoch, own_epoch } = *unknown;
+            Arc::new(Wanted { request: request.to_json(), epoch, own_epoch })
+        });
         // What was forgotten is asked for again at its next look-up.
         self.set_familiar(key, known.is_some());
         known
@@ -273,7 +290,7 @@ impl Captions {
     /// kept, is nobody else's business.
     pub fn count(&self, request: &ValidRequest, key: CacheKey, (claims, asking): (&Claims, &Asking)) {
         if !claims.cache_is_private && !asking.cache_control.no_store {
-            self.0.learner.note(request, key, claims);
+            self.0.learner.note(request, key, claims, || self.own_epoch(claims));
         }
     }
 
@@ -288,10 +305,10 @@ impl Captions {
             return;
         }
         for prediction in predictions {
-            let Some(request) = prediction.value.request() else { continue };
-            // A purge since has given it another key; nobody will ask for this one.
-            let is_current = self.key_of(&request, &prediction.value.claims()) == prediction.key;
-            if is_current {
+            // After a purge it has another key; nobody will ask for this one.
+            if self.is_current(&prediction.value)
+                && let Some(request) = prediction.value.request()
+            {
                 self.0.background.put(Job::on_a_guess(request, prediction));
             }
         }

@@ -42,6 +42,20 @@ pub(super) struct Plan {
     seed_material: [u8; 32],
 }
 
+/// Sequences that `request` takes in its first round, which mostly is its only one.
+pub(super) fn sequences(request: &ValidRequest) -> usize {
+    usize::from(request.variants()) * candidates(request.optimization_level())
+}
+
+/// For each variant and round.
+const fn candidates(level: OptimizationLevel) -> usize {
+    match level {
+        OptimizationLevel::UltraFast => 1,
+        OptimizationLevel::Balanced => BALANCED_CANDIDATES,
+        OptimizationLevel::Quality => QUALITY_CANDIDATES,
+    }
+}
+
 impl Plan {
     /// The plan for `request`. Without a seed of the caller's, the key is the seed: equal requests, equal answers.
     pub(super) fn new(request: &ValidRequest, key: &CacheKey, model: &Model) -> Self {
@@ -59,11 +73,7 @@ impl Plan {
         let wanted_tokens = caption_tokens_max + hashtags + FRAME_TOKENS_RESERVED;
         let level = request.optimization_level();
         Self {
-            candidates: match level {
-                OptimizationLevel::UltraFast => 1,
-                OptimizationLevel::Balanced => BALANCED_CANDIDATES,
-                OptimizationLevel::Quality => QUALITY_CANDIDATES,
-            },
+            candidates: candidates(level),
             caption_tokens_max,
             completion_tokens_reserved: wanted_tokens
                 .min(model.context_tokens_max() * RESERVED_CONTEXT_QUARTERS_MAX / 4),

@@ -13,16 +13,18 @@ impl Captions {
     pub fn popular(&self, limit: usize, epoch: u64) -> Vec<PopularCaption> {
         // Including what was asked for just now.
         self.catch_up();
-        let popular = self.0.learner.popular().into_iter().filter(|(_, _, wanted)| wanted.epoch == epoch);
+        let popular = self.0.learner.popular().into_iter();
+        let popular = popular.filter(|(_, _, wanted)| wanted.epoch == epoch && self.is_current(wanted));
         popular.filter_map(|(key, _, wanted)| self.held(&key, &wanted)).take(limit).collect()
     }
 
+    /// Has nothing been purged since that it is about?
+    pub(super) fn is_current(&self, wanted: &Wanted) -> bool {
+        wanted.own_epoch == self.own_epoch(&wanted.claims())
+    }
+
     fn held(&self, key: &CacheKey, wanted: &Wanted) -> Option<PopularCaption> {
-        // What was purged here since has another key, and is not to be spread any more.
-        if self.key_of(&wanted.request()?, &wanted.claims()) != *key {
-            return None;
-        }
-        let found = self.0.cache.in_memory(key)?;
+        let found = self.0.cache.held(key)?;
         let created_ms = found.entry.freshness.created_ms;
         let metrics = PerformanceMetrics::of_hit(named(found.tier), 0.0);
         let json = json_with_metrics(&found.entry.body, &metrics).ok()?;

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::CacheKey;
 use lede_shared::freshness::Freshness;
 use lede_shared::policy::POLICY;
+use lede_shared::signature::Claims;
 use serde::{Deserialize, Serialize};
 
 use super::Captions;
@@ -26,6 +28,9 @@ const VERSION: u32 = 1;
 const REQUESTS_MAX: usize = 2_000;
 /// What was asked for less often is not made anew.
 const COUNT_TO_MAKE_MIN: u64 = 2;
+/// How long it is waited for purges that were known before, and how often it is looked for them.
+const EPOCHS_WAIT: Duration = Duration::from_secs(2);
+const EPOCHS_POLL: Duration = Duration::from_millis(20);
 /// A larger file is not ours.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -44,6 +49,7 @@ struct PopularRequest {
     /// Canonical JSON.
     request: String,
     epoch: u64,
+    own_epoch: u64,
     count: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rhythm: Option<Rhythm>,
@@ -67,9 +73,10 @@ impl Captions {
         self.catch_up();
         let mut done = WarmUp::default();
         for (key, count, wanted) in self.0.learner.popular().into_iter().take(REQUESTS_MAX) {
-            let Some(request) = wanted.request() else { continue };
             // What was purged since has another key.
-            if self.key_of(&request, &wanted.claims()) == key {
+            if self.is_current(&wanted)
+                && let Some(request) = wanted.request()
+            {
                 self.warm_up_one(request, (key, count), &mut done).await;
             }
         }
@@ -77,7 +84,7 @@ impl Captions {
     }
 
     async fn warm_up_one(&self, request: ValidRequest, (key, count): (CacheKey, u64), done: &mut WarmUp) {
-        if self.0.cache.in_memory(&key).is_some() {
+        if self.0.cache.held(&key).is_some() {
             done.held += 1;
             return;
         }
@@ -100,6 +107,7 @@ impl Captions {
             && file.policy_version == POLICY.version
             && file.cache_epoch == self.0.settings.cache_epoch;
         let requests = file.requests.len();
+        self.epochs_are_known(&file).await;
         self.remember(file);
         // From now on it may be written over.
         self.0.popular_is_read.store(true, Ordering::Relaxed);
@@ -117,14 +125,28 @@ impl Captions {
         })
     }
 
-    /// The requests keep their histories, under the keys that they have now.
+    /// The requests keep their histories, under the keys that they have now. What was purged since is as good as unpopular:
+    /// it is not made anew.
     fn remember(&self, file: PopularFile) {
-        for PopularRequest { request, epoch, count, rhythm } in file.requests {
-            let wanted = Wanted { request, epoch };
-            if let Some(request) = wanted.request() {
-                let key = self.key_of(&request, &wanted.claims());
-                self.0.learner.remember(key, wanted, count, rhythm);
-            }
+        for PopularRequest { request, epoch, own_epoch, count, rhythm } in file.requests {
+            let mut wanted = Wanted { request, epoch, own_epoch };
+            let Some(request) = wanted.request() else { continue };
+            let (key, own_epoch) = (self.key_of(&request, &wanted.claims()), self.own_epoch(&wanted.claims()));
+            let count = if own_epoch == wanted.own_epoch { count } else { 1 };
+            wanted.own_epoch = own_epoch;
+            self.0.learner.remember(key, wanted, count, rhythm);
+        }
+    }
+
+    /// Purges that the last process knew of may have to be heard of from Redis first.
+    async fn epochs_are_known(&self, file: &PopularFile) {
+        let is_behind = |request: &PopularRequest| {
+            let claims = Claims { cache_epoch: request.epoch, ..Claims::of_the_edge() };
+            self.own_epoch(&claims) < request.own_epoch
+        };
+        let until = Instant::now() + EPOCHS_WAIT;
+        while file.requests.iter().any(is_behind) && Instant::now() < until {
+            tokio::time::sleep(EPOCHS_POLL).await;
         }
     }
 
@@ -169,12 +191,19 @@ impl Captions {
         let mut requests: Vec<_> = popular
             .map(|(key, count, wanted)| {
                 let rhythm = rhythms.remove(&key).map(|(rhythm, _)| rhythm);
-                PopularRequest { request: wanted.request.clone(), epoch: wanted.epoch, count, rhythm }
+                PopularRequest {
+                    request: wanted.request.clone(),
+                    epoch: wanted.epoch,
+                    own_epoch: wanted.own_epoch,
+                    count,
+                    rhythm,
+                }
             })
             .collect();
         requests.extend(rhythms.into_values().map(|(rhythm, wanted)| PopularRequest {
             request: wanted.request.clone(),
             epoch: wanted.epoch,
+            own_epoch: wanted.own_epoch,
             count: 1,
             rhythm: Some(rhythm),
         }));
@@ -216,7 +245,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deeper").join("popular.json");
         assert!(read(&path).unwrap().is_none());
-        let request = PopularRequest { request: "{}".to_owned(), epoch: 3, count: 7, rhythm: None };
+        let request = PopularRequest { request: "{}".to_owned(), epoch: 3, own_epoch: 1, count: 7, rhythm: None };
         let (model, policy_version) = ("m".to_owned(), "p".to_owned());
         let mut file =
             PopularFile { version: VERSION, model, policy_version, cache_epoch: 1, requests: vec![request] };

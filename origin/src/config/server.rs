@@ -29,6 +29,8 @@ pub struct ServerConfig {
     pub batch_concurrency_max: usize,
     /// `LEDE_STREAM_KEEP_ALIVE_MS`: after so long without an event a stream shows a sign of life. Default 10 s.
     pub stream_keep_alive_ms: u64,
+    /// `LEDE_ADMIN_REQUESTS_PER_MINUTE`: requests for `/performance/…` that each tenant may send. Default 120.
+    pub admin_requests_per_minute: u32,
 }
 
 impl Default for ServerConfig {
@@ -42,6 +44,7 @@ impl Default for ServerConfig {
             drain_timeout_ms: 20_000,
             batch_concurrency_max: 4,
             stream_keep_alive_ms: 10_000,
+            admin_requests_per_minute: 120,
         }
     }
 }
@@ -54,7 +57,8 @@ impl ServerConfig {
         within("request_timeout_ms", self.request_timeout_ms, 1, HOUR_MS)?;
         within("drain_timeout_ms", self.drain_timeout_ms, 0, HOUR_MS)?;
         within("batch_concurrency_max", self.batch_concurrency_max, 1, 100)?;
-        within("stream_keep_alive_ms", self.stream_keep_alive_ms, 1, HOUR_MS)
+        within("stream_keep_alive_ms", self.stream_keep_alive_ms, 1, HOUR_MS)?;
+        within("admin_requests_per_minute", self.admin_requests_per_minute, 1, 1_000_000)
     }
 
     /// Time for an answer.

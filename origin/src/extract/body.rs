@@ -6,6 +6,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http_body_util::{BodyExt, Limited};
 use lede_shared::headers::content_type_is_json;
 use lede_shared::problem::ProblemCode;
@@ -26,6 +27,8 @@ const DISCARDED_FOR: Duration = Duration::from_secs(2);
 pub struct AuthorizedBody<const BYTES_MAX: usize> {
     /// Who sent it.
     pub principal: Principal,
+    /// What it was sent with.
+    pub headers: HeaderMap,
     /// The body, not yet parsed.
     pub body: Bytes,
 }
@@ -47,7 +50,7 @@ impl<const BYTES_MAX: usize> FromRequest<AppState> for AuthorizedBody<BYTES_MAX>
             Some(principal) => principal,
             None => app.authenticator.by_signature(&parts.headers, &signed_request(&parts, &body))?,
         };
-        Ok(Self { principal, body })
+        Ok(Self { principal, headers: parts.headers, body })
     }
 }
 
@@ -86,14 +89,23 @@ async fn read<const BYTES_MAX: usize>(
     let give_up_at = tokio::time::Instant::now() + timeout;
     let mut collected = BytesMut::new();
     loop {
-        let frame = tokio::time::timeout_at(give_up_at, body.frame()).await;
+        // Mostly it came with the head, and then no timer is needed.
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => Ok(frame),
+            None => tokio::time::timeout_at(give_up_at, body.frame()).await,
+        };
         let frame = match frame.map_err(|_| malformed("the body did not arrive in time"))? {
             None => return Ok(collected.freeze()),
             Some(frame) => {
                 frame.map_err(|error| malformed("the body ended before it was complete").because(error))?
             }
         };
-        collected.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+        let data = frame.into_data().unwrap_or_default();
+        if collected.is_empty() && body.is_end_stream() && data.len() <= BYTES_MAX {
+            // It came in one piece, as most do, and need not be copied.
+            return Ok(data);
+        }
+        collected.extend_from_slice(&data);
         if collected.len() > BYTES_MAX {
             discard(headers, body);
             return Err(too_large::<BYTES_MAX>());

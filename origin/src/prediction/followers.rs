@@ -11,7 +11,7 @@ use super::{LookUp, Prediction, Source, likeliest};
 /// Keys whose followers are known: Space-Saving, so those asked for most.
 const KEYS_MAX: usize = 4_096;
 /// Followers of one key that are counted.
-const FOLLOWERS_MAX: usize = 4;
+const FOLLOWERS_MAX: usize = 6;
 /// A key follows those that its tenant asked for shortly before it: so many, so that two people of one tenant who work at
 /// the same time still leave a trace of what each does.
 const WINDOW: usize = 3;
@@ -133,14 +133,17 @@ impl<V> Known<V> {
             *times += 1;
             return;
         }
-        if self.followers.len() == FOLLOWERS_MAX {
-            // One that came once leaves; one that came more often first loses a little. So a habit is not driven out by
-            // a crowd of strangers.
-            self.followers.iter_mut().for_each(|(_, times)| *times -= 1);
-            self.followers.retain(|(_, times)| *times > 0);
-        }
         if self.followers.len() < FOLLOWERS_MAX {
             self.followers.push((key, 1));
+            return;
+        }
+        // One that came once makes room; one that came more often first loses a little. So a habit is not driven out by a
+        // crowd of strangers.
+        let rarest = self.followers.iter_mut().min_by_key(|(_, times)| *times);
+        match rarest {
+            Some(rarest) if rarest.1 <= 1 => *rarest = (key, 1),
+            Some(rarest) => rarest.1 -= 1,
+            None => {}
         }
     }
 }

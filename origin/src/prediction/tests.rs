@@ -32,6 +32,21 @@ fn what_followed_twice_is_expected_the_third_time() {
 }
 
 #[test]
+fn strangers_between_do_not_drive_a_habit_out() {
+    let mut predictor = Predictor::new(0.4);
+    let mut stranger = 1_000;
+    for day in 0..6 {
+        let expected = see(&mut predictor, 1, 7, day * DAY_MS);
+        assert_eq!(expected.contains(&2), day >= 2, "day {day}");
+        see(&mut predictor, 2, 7, day * DAY_MS + 60_000);
+        for minute in 2..6 {
+            stranger += 1;
+            see(&mut predictor, stranger, 7, day * DAY_MS + minute * 60_000);
+        }
+    }
+}
+
+#[test]
 fn what_comes_much_later_follows_nothing() {
     let mut predictor = Predictor::new(0.0);
     for day in 0..5 {
@@ -129,7 +144,7 @@ proptest! {
             now += later_ms;
             let at = UnixMillis(now);
             let predictions = predictor.seen(&LookUp { key: key(name), tenant, at }, &name);
-            prop_assert!(predictions.len() <= 4);
+            prop_assert!(predictions.len() <= 6);
             for one in predictions.iter().chain(&predictor.due(at)) {
                 prop_assert!(one.probability >= least && one.probability < 1.0);
                 prop_assert!(one.until > at);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt, stream};
@@ -28,17 +28,16 @@ use crate::middleware::RequestContext;
 pub async fn post(
     State(app): State<AppState>,
     Extension(context): Extension<RequestContext>,
-    headers: HeaderMap,
     authorized: AuthorizedBody<BATCH_BODY_BYTES_MAX>,
 ) -> Result<Response, ApiError> {
     authorized.principal.require(Scope::Captions)?;
     let batch = BatchRequest::from_json(&authorized.body)?;
     authorized.principal.may_send_batch_of(batch.items.len())?;
-    let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let asking = asking(&authorized.headers, &context, app.config.server.request_timeout());
     let asking = app.captions.with_near(asking, &authorized.principal.claims);
     let at_once_max = app.config.server.batch_concurrency_max;
     let answers = answers(app, batch, (authorized.principal.claims, asking));
-    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accepted = authorized.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accepted.is_some_and(|accepted| accept_names(accepted, NDJSON)) {
         return Ok(as_lines(answers.buffer_unordered(at_once_max)));
     }

@@ -1,5 +1,7 @@
 //! `/api/v14/generate`: one request, one answer.
 
+use std::time::Duration;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -8,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use lede_shared::api::{CaptionRequest, GENERATE_BODY_BYTES_MAX};
 use lede_shared::cache_status::CacheStatus;
 use lede_shared::freshness::FreshnessRecord;
-use lede_shared::headers::{CACHE_STATUS, SERVER_TIMING};
+use lede_shared::headers::SERVER_TIMING;
 use lede_shared::plan::Scope;
 
 use super::stream;
@@ -17,7 +19,9 @@ use crate::captions::Answer;
 use crate::clock;
 use crate::error::ApiError;
 use crate::extract::{AuthorizedBody, Principal, asking};
-use crate::middleware::RequestContext;
+use crate::middleware::{HEADERS_TYPICAL, RequestContext, in_milliseconds};
+
+static SERVER_TIMING_NAME: HeaderName = HeaderName::from_static(SERVER_TIMING);
 
 /// How this cache names itself in `Cache-Status`.
 pub(super) const CACHE_NAME: &str = "lede-origin";
@@ -26,17 +30,16 @@ pub(super) const CACHE_NAME: &str = "lede-origin";
 pub async fn post(
     State(app): State<AppState>,
     Extension(context): Extension<RequestContext>,
-    headers: HeaderMap,
     authorized: AuthorizedBody<GENERATE_BODY_BYTES_MAX>,
 ) -> Result<Response, ApiError> {
     authorized.principal.require(Scope::Captions)?;
     let request = CaptionRequest::from_json(&authorized.body)?.validate()?;
     let key = app.captions.key_of(&request, &authorized.principal.claims);
-    let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let asking = asking(&authorized.headers, &context, app.config.server.request_timeout());
     let asking = app.captions.with_near(asking, &authorized.principal.claims);
     app.captions.count(&request, key, (&authorized.principal.claims, &asking));
-    if stream::is_wanted(&headers) {
-        return stream::answer(&app, request, key, (asking, &context)).await;
+    if stream::is_wanted(&authorized.headers) {
+        return Box::pin(stream::answer(&app, request, key, (asking, &context))).await;
     }
     let answer = app.captions.answer(&request, key, asking).await?;
     Ok(respond(answer))
@@ -57,7 +60,7 @@ pub async fn get(
     let asking = app.captions.with_near(asking, &principal.claims);
     app.captions.count(&request, key, (&principal.claims, &asking));
     if stream::is_wanted(&headers) {
-        return stream::answer(&app, request, key, (asking, &context)).await;
+        return Box::pin(stream::answer(&app, request, key, (asking, &context))).await;
     }
     let mut sent = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     if sent.any(|if_none_match| key.is_named_by(if_none_match)) {
@@ -80,20 +83,26 @@ pub async fn get(
 
 fn respond(answer: Answer) -> Response {
     let status = CacheStatus { cache: CACHE_NAME, outcome: answer.cache, detail: answer.cache_detail };
-    let timing = format!(
-        "queue;dur={:.3}, device;dur={:.3}",
-        answer.queue_time.as_secs_f64() * 1_000.0,
-        answer.device_time.as_secs_f64() * 1_000.0
-    );
     let mut response = Response::new(Body::from(answer.body));
     let headers = response.headers_mut();
+    headers.reserve(HEADERS_TYPICAL);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    insert(headers, HeaderName::from_static(CACHE_STATUS), &status.to_string());
-    insert(headers, HeaderName::from_static(SERVER_TIMING), &timing);
+    insert(headers, header::CACHE_STATUS, &status.to_string());
+    headers.insert(&SERVER_TIMING_NAME, timing(answer.queue_time, answer.device_time));
     insert(headers, header::ETAG, &answer.key.etag());
     // The edge, too, counts the time that an answer has already lain here.
     headers.insert(header::AGE, (answer.freshness.age_ms(clock::now()) / 1_000).into());
     response
+}
+
+/// Where the time went besides the handling itself. A hit waits for nothing.
+fn timing(queue_time: Duration, device_time: Duration) -> HeaderValue {
+    let of_hit = HeaderValue::from_static("queue;dur=0.000, device;dur=0.000");
+    if queue_time.is_zero() && device_time.is_zero() {
+        return of_hit;
+    }
+    let timing = format!("queue;dur={}, device;dur={}", in_milliseconds(queue_time), in_milliseconds(device_time));
+    HeaderValue::from_str(&timing).unwrap_or(of_hit)
 }
 
 /// What caches on the way may do with the answer; `Age` says how much of the freshness is used up.

@@ -6,8 +6,10 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use lede_shared::openapi::{Side, document};
 
+use super::performance::description;
+
 /// The same for as long as the process lives.
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| document(Side::Origin));
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| description::added_to(&document(Side::Origin)));
 
 /// The description, made from the types.
 pub async fn get() -> Response {

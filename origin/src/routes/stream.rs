@@ -40,7 +40,7 @@ pub(super) async fn answer(
     let status = CacheStatus { cache: CACHE_NAME, outcome: answer.cache, detail: answer.cache_detail };
     let (status, age_s) = (status.to_string(), answer.age_ms / 1_000);
     let keep_alive = app.config.server.stream_keep_alive();
-    let telling = Telling { answer, request_id: context.request_id.clone(), keep_alive, has_ended: false };
+    let telling = Telling { answer, request_id: context.request_id, keep_alive, has_ended: false };
     let mut response = Response::new(Body::from_stream(unfold(telling, Telling::next)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));

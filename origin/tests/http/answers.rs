@@ -173,8 +173,9 @@ async fn the_callers_cache_directives_are_honoured() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_longer_fresh_is_generated_anew() {
-    let app = TestApp::with(&[("fresh_ms", json!(20))], Duration::ZERO, letters()).await;
+async fn an_answer_that_is_no_longer_fresh_nor_being_renewed_is_generated_anew() {
+    let settings = [("fresh_ms", json!(20)), ("stale_while_revalidate_ms", json!(0))];
+    let app = TestApp::with(&settings, Duration::ZERO, letters()).await;
     let body = || json!({"content_description": DESCRIPTION});
     app.post(body()).await;
     std::thread::sleep(Duration::from_millis(30));

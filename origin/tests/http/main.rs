@@ -11,6 +11,7 @@ mod keys;
 mod model_folder;
 mod near;
 mod overload;
+mod performance;
 mod popular;
 mod random;
 mod streaming;

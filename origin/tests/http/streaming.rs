@@ -339,7 +339,8 @@ async fn a_stale_answer_stands_in_for_a_stream_that_fails_in_its_middle() {
         let is_half_way = since_marker(history) == (CAPTION, 4);
         if is_half_way && failing.load(Ordering::SeqCst) { logits.fill(f32::NAN) } else { write(history, logits) }
     });
-    let app = TestApp::with(&[("fresh_ms", json!(1))], SLOW, script).await;
+    let settings = [("fresh_ms", json!(1)), ("stale_while_revalidate_ms", json!(0))];
+    let app = TestApp::with(&settings, SLOW, script).await;
     let caption = app.post(about(1)).await.caption();
     tokio::time::sleep(Duration::from_millis(10)).await;
     switch.store(true, Ordering::SeqCst);

@@ -164,12 +164,24 @@ struct Service {
     callers_device_ms: u64,
 }
 
-/// Plays a trace; with predictions at least so likely, or without any.
+/// What is made on guesses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prefetch {
+    /// How likely a guess must be.
+    pub(crate) probability_min: f64,
+    /// Below this share used it is stopped for a while; 0 never stops it.
+    pub(crate) used_share_min: f64,
+}
+
+/// The defaults of the origin's settings.
+pub(crate) const DEFAULT: Prefetch = Prefetch { probability_min: 0.4, used_share_min: 0.3 };
+
+/// Plays a trace, with prefetching or without.
 #[must_use]
-pub(crate) fn play(trace: &[Asked], probability_min: Option<f64>) -> Outcome {
+pub(crate) fn play(trace: &[Asked], prefetch: Option<Prefetch>) -> Outcome {
     let mut service = Service {
-        predictor: Predictor::new(probability_min.unwrap_or(1.0)),
-        ledger: Ledger::new(0.3),
+        predictor: Predictor::new(prefetch.unwrap_or(DEFAULT).probability_min),
+        ledger: Ledger::new(prefetch.unwrap_or(DEFAULT).used_share_min),
         fresh_until: HashMap::new(),
         device_is_free_at: 0,
         queue: Vec::new(),
@@ -178,11 +190,11 @@ pub(crate) fn play(trace: &[Asked], probability_min: Option<f64>) -> Outcome {
     };
     let mut minute = 0;
     for asked in trace {
-        while probability_min.is_some() && minute < asked.at / MINUTE_MS {
+        while prefetch.is_some() && minute < asked.at / MINUTE_MS {
             minute = if minute == 0 { asked.at / MINUTE_MS } else { minute + 1 };
             service.each_minute(minute * MINUTE_MS);
         }
-        service.ask(asked, probability_min.is_some());
+        service.ask(asked, prefetch.is_some());
     }
     let ends = trace.last().map_or(0, |asked| asked.at);
     let closed = service.ledger.stats().into_iter().filter(|stats| stats.gate != GateState::Open);

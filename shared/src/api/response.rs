@@ -94,8 +94,8 @@ pub enum WarningCode {
     FactsOmitted,
     /// Another model than the configured one answered; such an answer is not kept.
     AnsweredByFallback,
-    /// The caption was written for a description that says the same in other words of form (case, punctuation, spelling);
-    /// such an answer is not kept as this request's own.
+    /// The caption was written for a description that differs only in how it is typed; such an answer is not kept as this
+    /// request's own.
     AnsweredByNearDuplicate,
 }
 

@@ -6,14 +6,22 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "a measurement that cannot be taken has failed, and is for reading"
 )]
 
 #[path = "../../chaos/asking.rs"]
 #[expect(dead_code, reason = "the suite of faults judges by more than is measured")]
 mod asking;
+#[path = "../../cache/cached_trace.rs"]
+mod cached_trace;
+mod cold;
+mod counting;
 mod faults;
+mod http;
 mod near;
+mod prediction;
+mod traces;
 
 use std::path::PathBuf;
 
@@ -22,9 +30,18 @@ use lede_tests::write_section;
 /// A section's name, and what measures it and gives its table.
 type Section = (&'static str, fn() -> String);
 
-const SECTIONS: &[Section] = &[("faults", faults::measure), ("near", near::measure)];
+const SECTIONS: &[Section] = &[
+    ("cold", cold::measure),
+    ("counting", counting::table),
+    ("faults", faults::measure),
+    ("http", http::measure),
+    ("near", near::measure),
+    ("prediction", prediction::measure),
+    ("traces", traces::table),
+];
 
 fn main() {
+    http::serve_if_asked();
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
     let is_wanted = |name: &str| only.as_deref().is_none_or(|only| only.split(',').any(|wanted| wanted == name));
     let report = std::env::var_os("LEDE_BENCH_REPORT").map(PathBuf::from);

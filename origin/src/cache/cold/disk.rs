@@ -21,13 +21,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use lede_shared::cache_key::CacheKey;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::keeper::{Keeper, Wish};
 use self::shelf::Shelf;
 use super::{ColdError, ColdSize, ColdStore, ColdWrite};
 use crate::clock;
 
+/// Calls at work on the disk at once. On one that hangs no more threads than that are held.
+const CALLS_MAX: usize = 32;
 /// Wishes that wait for the keeper.
 const WISHES_MAX: usize = 16;
 /// How long a look-up waits for the folder to be opened; after that it finds nothing.
@@ -54,6 +56,7 @@ pub struct DiskSettings {
 #[derive(Debug)]
 pub struct DiskStore {
     state: watch::Receiver<State>,
+    calls: Arc<Semaphore>,
     /// Gone only while dropping.
     wishes: Option<SyncSender<Wish>>,
     keeper: Option<JoinHandle<()>>,
@@ -77,7 +80,8 @@ impl DiskStore {
         let (wishes, waiting) = sync_channel(WISHES_MAX);
         let keeper = Keeper::new(settings, sender, waiting);
         let thread = std::thread::Builder::new().name("cold-disk".to_owned()).spawn(move || keeper.run())?;
-        Ok(Self { state, wishes: Some(wishes), keeper: Some(thread) })
+        let calls = Arc::new(Semaphore::new(CALLS_MAX));
+        Ok(Self { state, calls, wishes: Some(wishes), keeper: Some(thread) })
     }
 
     /// The folder's content, once it is open; `None` where it cannot be used, or not within `at_most`.
@@ -98,7 +102,12 @@ impl DiskStore {
         work: impl FnOnce(&Shelf) -> io::Result<T> + Send + 'static,
     ) -> Result<Option<T>, ColdError> {
         let Some(shelf) = self.shelf(at_most).await else { return Ok(None) };
-        let done = tokio::task::spawn_blocking(move || work(&shelf)).await;
+        let place = Arc::clone(&self.calls).acquire_owned().await.map_err(failed)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(&shelf)
+        });
+        let done = done.await;
         done.map_err(failed)?.map(Some).map_err(failed)
     }
 

@@ -1,5 +1,6 @@
 //! Calls to a store that may hang or fail: each has a timeout, and after some failures in a row none is made for a while.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,17 @@ pub(super) struct Guard {
     store: Arc<dyn ColdStore>,
     breaker: Mutex<Breaker>,
     started_at: Instant,
+    failures: AtomicU64,
 }
 
 impl Guard {
     pub(super) fn new(store: Arc<dyn ColdStore>) -> Self {
-        Self { store, breaker: Mutex::new(Breaker::new(BREAKER)), started_at: Instant::now() }
+        Self {
+            store,
+            breaker: Mutex::new(Breaker::new(BREAKER)),
+            started_at: Instant::now(),
+            failures: AtomicU64::new(0),
+        }
     }
 
     /// What the store says within `timeout`; `None` when it fails, is late or is being left alone.
@@ -40,6 +47,11 @@ impl Guard {
     /// Is the store being left alone?
     pub(super) fn is_open(&self) -> bool {
         !self.breaker().is_closed()
+    }
+
+    /// Calls that failed or were late, since the start.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     fn now_ms(&self) -> u64 {
@@ -67,6 +79,7 @@ impl Call<'_> {
                 Some(value)
             }
             Err(error) => {
+                self.guard.failures.fetch_add(1, Ordering::Relaxed);
                 if breaker.failed(pass, self.guard.now_ms()) {
                     tracing::warn!(%error, "the cold tier fails and is left alone for a while");
                 }
@@ -87,7 +100,7 @@ impl Drop for Call<'_> {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use bytes::Bytes;
     use lede_shared::cache_key::CacheKey;

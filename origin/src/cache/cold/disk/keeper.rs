@@ -14,6 +14,8 @@ use crate::clock;
 
 /// A folder that another process has, or that cannot be used, is tried again after so long.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// A disk that comes and goes gets a line in the log so often at most.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What the keeper is asked for besides what it does of itself.
 #[derive(Debug)]
@@ -32,13 +34,15 @@ pub(super) struct Keeper {
     settings: DiskSettings,
     state: watch::Sender<State>,
     wishes: Receiver<Wish>,
-    /// What the log was told last; the same is not said again.
-    said: Option<String>,
+    /// Why the folder cannot be used, as the log was told.
+    refusal: Option<String>,
+    /// When the log was last told that writing fails.
+    said_at: Option<Instant>,
 }
 
 impl Keeper {
     pub(super) const fn new(settings: DiskSettings, state: watch::Sender<State>, wishes: Receiver<Wish>) -> Self {
-        Self { settings, state, wishes, said: None }
+        Self { settings, state, wishes, refusal: None, said_at: None }
     }
 
     pub(super) fn run(mut self) {
@@ -73,14 +77,13 @@ impl Keeper {
                 Ok(shelf) => {
                     let ((entries, bytes), opened_in) = (shelf.size(), started_at.elapsed());
                     tracing::info!(folder = %folder.display(), entries, bytes, ?opened_in, "the cold tier is open");
-                    self.said = None;
                     return Some(Arc::new(shelf));
                 }
                 Err(fault) => {
                     let reason = fault.to_string();
-                    if self.said.as_ref() != Some(&reason) {
+                    if self.refusal.as_ref() != Some(&reason) {
                         tracing::warn!(folder = %folder.display(), reason, "there is no cold tier while this lasts");
-                        self.said = Some(reason);
+                        self.refusal = Some(reason);
                     }
                     self.state.send_replace(State::Refused);
                 }
@@ -108,20 +111,21 @@ impl Keeper {
         self.report(shelf.tend(clock::now()))
     }
 
-    /// Says in the log when something begins to go wrong, and when it is over.
+    /// Says in the log when writing begins to fail, and when that is over.
     fn report(&mut self, outcome: Result<(), Fault>) -> io::Result<()> {
+        let may_speak = self.said_at.is_none_or(|said_at| said_at.elapsed() >= SAY_AGAIN_AFTER);
         match outcome {
             Ok(()) => {
-                if self.said.take().is_some() {
+                if may_speak && self.said_at.take().is_some() {
                     tracing::info!("the cold tier is written again");
                 }
                 Ok(())
             }
             Err(fault) => {
                 let reason = fault.to_string();
-                if self.said.as_ref() != Some(&reason) {
+                if may_speak {
                     tracing::warn!(reason, "the cold tier cannot be written");
-                    self.said = Some(reason.clone());
+                    self.said_at = Some(Instant::now());
                 }
                 Err(io::Error::other(reason))
             }

@@ -176,10 +176,11 @@ impl Shelf {
     /// When something could not be deleted; nobody finds it any more all the same.
     pub(super) fn clear(&self, now: UnixMillis) -> Result<(), Fault> {
         let before = self.generations();
+        self.replace(Vec::new());
+        let deleted = retire_all(&before);
         let number = before.last().map_or(0, |newest| newest.number() + 1);
         self.replace(vec![self.create(number, now)?]);
-        before.iter().try_for_each(|generation| generation.retire())?;
-        Ok(())
+        Ok(deleted?)
     }
 
     /// Entries and bytes on disk.
@@ -198,7 +199,7 @@ impl Shelf {
             over.push(left.remove(0));
         }
         self.replace(left);
-        over.iter().try_for_each(|generation| generation.retire())?;
+        retire_all(&over)?;
         while !self.folder.has_room() && self.delete_oldest()? {}
         if self.generations().last().is_none_or(|newest| newest.is_full(self.bounds.sizes, now)) {
             let number = before.last().map_or(0, |newest| newest.number() + 1);
@@ -252,4 +253,10 @@ impl Shelf {
     fn replace(&self, generations: Vec<Arc<Generation>>) {
         *self.generations.write().unwrap_or_else(PoisonError::into_inner) = generations.into();
     }
+}
+
+/// Deletes all that can be deleted.
+fn retire_all(generations: &[Arc<Generation>]) -> io::Result<()> {
+    let outcomes: Vec<_> = generations.iter().map(|generation| generation.retire()).collect();
+    outcomes.into_iter().collect()
 }
