@@ -8,8 +8,8 @@ use crate::cached_trace::{CachedTrace, DEFAULT_SIZE, weighed};
 
 /// Tiers that are too small for the traces, so that sizes matter.
 const SMALL: MemorySettings =
-    MemorySettings { hot_entries_max: 2_000, warm_bytes_max: 3 * 1_024 * 1_024, ..DEFAULT_SIZE };
-const REQUESTS: usize = 400_000;
+    MemorySettings { hot_entries_max: 2_000, warm_bytes_max: 2 * 1_024 * 1_024, ..DEFAULT_SIZE };
+const REQUESTS: usize = 150_000;
 /// How far from the truth the ghosts may be.
 const POINTS_OFF_MAX: f64 = 1.5;
 

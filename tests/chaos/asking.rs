@@ -6,9 +6,10 @@ use lede_tests::{API_KEY, Origin, free_port};
 use reqwest::Client;
 use serde_json::{Value, json};
 
-/// An origin that shares the Redis of `url`.
+/// An origin that shares the Redis of `url`, and writes what it is asked for and nothing else.
 pub(crate) async fn origin_over(url: &str) -> Origin {
-    Origin::start_with(free_port(), &[("REDIS_URL", url), ("LEDE_COLD", "redis")]).await
+    let settings = [("REDIS_URL", url), ("LEDE_COLD", "redis"), ("LEDE_PREFETCH", "off")];
+    Origin::start_with(free_port(), &settings).await
 }
 
 /// What an answer was made of, and what it took.

@@ -56,7 +56,10 @@ async fn a_thousand_identical_misses_over_two_origins_and_one_redis_cause_one_in
         .collect();
     let right = right_answers(&[body]).await;
     assert!(said.iter().all(|said| said.variants == right[0]));
-    assert_eq!(said.iter().filter(|said| said.was_written()).count(), 1, "one caller caused it");
+    let mut how: Vec<&str> = said.iter().map(|said| said.cache_status.as_str()).collect();
+    how.sort_unstable();
+    how.dedup();
+    assert_eq!(said.iter().filter(|said| said.was_written()).count(), 1, "one caller caused it: {how:?}");
     let after = [origins[0].engine_work().await, origins[1].engine_work().await];
     let worked = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     assert_eq!(worked, 1, "one origin worked: {before:?} {after:?}");
@@ -71,17 +74,19 @@ async fn a_restarted_origin_has_what_was_made_before() {
         until_shared(&one, &other, "warming").await;
         ask(&one, &body).await
     };
-    let restarted = origin_over(&redis.url()).await;
-    let until = Instant::now() + SOON;
+    assert!(made.was_written(), "{made:?}");
     // The connection may be up a moment later than the origin.
-    let found = loop {
-        let found = ask(&restarted, &body).await;
-        if found.is_hit() || Instant::now() > until {
-            break found;
+    let mut found = Vec::new();
+    for _ in 0..5 {
+        let said = ask(&origin_over(&redis.url()).await, &body).await;
+        assert_eq!(said.variants, made.variants);
+        let is_found = said.cache_status.contains("detail=cold");
+        found.push(said.cache_status);
+        if is_found {
+            return;
         }
-    };
-    assert!(made.was_written() && found.is_hit(), "{made:?} {found:?}");
-    assert_eq!(found.variants, made.variants);
+    }
+    panic!("{found:?}");
 }
 
 #[tokio::test]

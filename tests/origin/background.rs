@@ -1,6 +1,7 @@
 //! What the origin does while nobody waits, and what it says of answers that are no longer fresh.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lede_tests::{Origin, free_port, ok_json, post, sunset};
@@ -72,6 +73,50 @@ async fn who_cannot_wait_for_a_busy_engine_is_given_a_stale_answer_at_once() {
     assert!(status.contains("lede-origin; hit; ttl=-"), "{status}");
     assert!(asked_at.elapsed() < Duration::from_millis(800), "it waited {:?}", asked_at.elapsed());
     crowd.iter().for_each(|one| one.abort());
+}
+
+/// The suite's model in `folder`, but for its tokenizer: whoever reads that waits until somebody writes it.
+fn model_that_is_waited_for(folder: &Path) -> PathBuf {
+    let model = PathBuf::from(std::env::var_os("LEDE_MODEL_DIR").unwrap()).canonicalize().unwrap();
+    for entry in std::fs::read_dir(&model).unwrap().flatten() {
+        if entry.file_name() != "tokenizer.json" {
+            symlink(entry.path(), folder.join(entry.file_name())).unwrap();
+        }
+    }
+    let pipe = folder.join("tokenizer.json");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    pipe
+}
+
+#[tokio::test]
+async fn while_the_model_is_loaded_a_stale_answer_is_given_at_once_and_renewed_when_it_is_there() {
+    let (kept, model) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pipe = model_that_is_waited_for(model.path());
+    let mut settings = vec![
+        ("LEDE_COLD", "disk"),
+        ("LEDE_COLD_DIR", kept.path().to_str().unwrap()),
+        ("LEDE_FRESH_MS", "1500"),
+        ("LEDE_STALE_WHILE_REVALIDATE_MS", "0"),
+    ];
+    let mut origin = Origin::start_with(free_port(), &settings).await;
+    told(&origin, &sunset()).await;
+    origin.terminate();
+    assert!(origin.wait(Duration::from_secs(20)).is_some(), "{}", origin.log());
+    tokio::time::sleep(Duration::from_millis(1_600)).await;
+    settings.push(("LEDE_MODEL_DIR", model.path().to_str().unwrap()));
+    let restarted = Origin::spawn(free_port(), &settings);
+    let until = Instant::now() + Duration::from_secs(20);
+    while post(&restarted.url, GENERATE, &sunset()).send().await.is_err() {
+        assert!(Instant::now() < until, "{}", restarted.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (status, _) = told(&restarted, &sunset()).await;
+    assert!(status.contains("lede-origin; hit; ttl=-"), "{status}");
+    assert!(!restarted.is_ready().await);
+    let tokenizer = Path::new(&std::env::var_os("LEDE_MODEL_DIR").unwrap()).join("tokenizer.json");
+    // In a thread of its own: it waits for its reader.
+    std::thread::spawn(move || std::fs::write(pipe, std::fs::read(tokenizer).unwrap()));
+    assert!(is_renewed(&restarted, &sunset()).await, "{}", restarted.log());
 }
 
 #[tokio::test]

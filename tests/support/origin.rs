@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lede_shared::clock::UnixMillis;
 use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest, SigningKey};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::{SIGNING_KEY, api_key_hashes, client, ok_json, path_from_environment};
@@ -24,6 +25,8 @@ pub struct Origin {
     /// `http://127.0.0.1:<port>`.
     pub url: String,
     port: u16,
+    /// What it keeps beside its answers is nobody else's.
+    _folder: TempDir,
 }
 
 impl Origin {
@@ -59,8 +62,8 @@ impl Origin {
         Self::spawn_by(Command::new(path_from_environment("LEDE_ORIGIN_BIN")), port, settings)
     }
 
-    /// Starts an origin in a mount namespace of its own, after the shell command `prepare` was run in it, and waits until it can
-    /// generate.
+    /// Starts an origin in a mount namespace of its own, in which the shell command `prepare` was run before, and waits
+    /// until it can generate.
     ///
     /// # Panics
     /// When it is not ready in time.
@@ -73,6 +76,7 @@ impl Origin {
     }
 
     fn spawn_by(mut command: Command, port: u16, settings: OriginSettings<'_>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         command
             .env("LEDE_LISTEN", format!("127.0.0.1:{port}"))
             .env_remove("LEDE_MODEL")
@@ -82,13 +86,15 @@ impl Origin {
             .env("LEDE_EDGE_SIGNING_KEYS", SIGNING_KEY)
             .env("LEDE_LOG_FORMAT", "json")
             .env("LEDE_COLD", "off")
+            .env("LEDE_COLD_DIR", folder.path())
             .env_remove("REDIS_URL")
             .envs(settings.iter().copied());
         // A model of the store takes the place of the suite's folder.
         if settings.iter().any(|(name, _)| *name == "LEDE_MODEL") {
             command.env_remove("LEDE_MODEL_DIR");
         }
-        Self { process: Process::start(command, false), url: format!("http://127.0.0.1:{port}"), port }
+        let (process, url) = (Process::start(command, false), format!("http://127.0.0.1:{port}"));
+        Self { process, url, port, _folder: folder }
     }
 
     /// The port it listens on, also for one started later in its place.

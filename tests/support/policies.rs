@@ -145,6 +145,11 @@ pub fn greedy_dual(trace: &Trace, bytes_max: u64, counts_cost: bool) -> Fared {
 /// missing.
 #[must_use]
 pub fn optimum(trace: &Trace, bytes_max: u64) -> Fared {
+    if trace.bytes() <= bytes_max {
+        // Nothing is ever given up.
+        let mut seen = vec![false; trace.keys()];
+        return replay(trace, |request| std::mem::replace(&mut seen[request.key as usize], true));
+    }
     let bytes_of = bytes_by_key(trace);
     let next = next_uses(trace);
     let mut kept = ByWorth::new(trace, bytes_max);

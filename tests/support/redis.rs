@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ::redis::{Client, FromRedisValue, RedisResult};
+use ::redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -14,7 +14,7 @@ const READY_WAIT: Duration = Duration::from_secs(20);
 /// Slots of a cluster, always.
 const SLOTS: u16 = 16_384;
 /// After so long without a word a node of the cluster counts as gone.
-const NODE_TIMEOUT_MS: &str = "1000";
+const NODE_TIMEOUT_MS: &str = "2000";
 
 /// A running server that keeps nothing on disk.
 pub struct Redis {
@@ -73,7 +73,11 @@ impl Redis {
     /// # Errors
     /// When the server is not there or refuses.
     pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
-        let mut connection = Client::open(self.url())?.get_multiplexed_async_connection().await?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(READY_WAIT))
+            .set_response_timeout(Some(READY_WAIT));
+        let client = Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let (name, arguments) = words.split_first().expect("a command has a name");
         ::redis::cmd(name).arg(arguments).to_owned().query_async(&mut connection).await
     }

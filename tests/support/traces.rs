@@ -149,7 +149,7 @@ fn scattered(rank: u32, keys: u32) -> u32 {
 
 fn request(key: u32) -> TraceRequest {
     let mixed = mixed(key);
-    let variants = if mixed % 5 == 0 { 2 + (mixed >> 8) % 3 } else { 1 };
+    let variants = if mixed.is_multiple_of(5) { 2 + (mixed >> 8) % 3 } else { 1 };
     let bytes = 130 + 110 * variants + (mixed >> 16) % 80;
     // Greedy, sampled once, or the best of four.
     let effort = [1, 2, 2, 8][((mixed >> 24) % 4) as usize];

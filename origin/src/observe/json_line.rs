@@ -86,7 +86,7 @@ impl Visit for Fields<'_, '_> {
         // JSON has no other numbers than finite ones.
         self.member(
             field,
-            |line| if value.is_finite() { write!(line, "{value}") } else { line.write_str("null") },
+            |line| if value.is_finite() { write!(line, "{value:?}") } else { line.write_str("null") },
         );
     }
 

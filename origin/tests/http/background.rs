@@ -86,10 +86,10 @@ async fn who_wants_a_new_answer_is_given_one_and_who_wants_only_a_kept_one_cause
 async fn a_queue_that_cannot_meet_the_deadline_lets_a_stale_answer_stand_in_at_once() {
     let mut busy = settings(300, 0, 60_000);
     busy.extend([("sequences_max", 1.into()), ("waiting_sequences_max", 64.into())]);
-    let app = Arc::new(TestApp::with(&busy, Duration::from_millis(20), letters()).await);
+    let app = Arc::new(TestApp::with(&busy, Duration::from_millis(10), letters()).await);
     app.post(about("a harbour")).await.caption();
     pass(350).await;
-    let crowd: Vec<_> = (0..12)
+    let crowd: Vec<_> = (0..8)
         .map(|name| {
             let app = Arc::clone(&app);
             let mut body = about(&format!("crowd {name}"));

@@ -16,6 +16,8 @@ const ROUND: Duration = Duration::from_millis(1_500);
 const HITTERS: usize = 8;
 /// Beside them somebody asks for something new so often: that is what comes to Redis at all.
 const MISS_EVERY: Duration = Duration::from_millis(150);
+/// As many as the judge writes at once.
+const JUDGED_AT_ONCE: usize = 4;
 /// Hangs of which the time is taken until nobody is asked to wait any more.
 const HANGS: usize = 10;
 
@@ -173,10 +175,11 @@ impl Bench {
     async fn judged(&self) -> String {
         let judge = Origin::start().await;
         let (mut lost, mut wrong) = (0, self.wrong_hits);
-        for (body, variants) in &self.made {
-            match variants {
-                Ok(variants) => wrong += usize::from(variants != &ask(&judge, body).await.variants),
-                Err(_) => lost += 1,
+        for together in self.made.chunks(JUDGED_AT_ONCE) {
+            let right = join_all(together.iter().map(|(body, _)| ask(&judge, body))).await;
+            for ((_, variants), right) in together.iter().zip(right) {
+                lost += usize::from(variants.is_err());
+                wrong += usize::from(variants.as_ref().is_ok_and(|variants| *variants != right.variants));
             }
         }
         format!(

@@ -127,8 +127,13 @@ impl Noting {
         };
         let requests = (0..REQUESTS).map(request).collect();
         let now = Instant::now();
-        let asking =
-            Asking { cache_control: Default::default(), started_at: now, deadline: now, is_behind: false };
+        let asking = Asking {
+            cache_control: Default::default(),
+            started_at: now,
+            deadline: now,
+            is_behind: false,
+            near_in: None,
+        };
         Self { captions, requests, claims, asking }
     }
 

@@ -1,10 +1,10 @@
 //! A cold tier in a folder of this machine.
 //!
-//! What is kept lies in generations: LSM trees (crate `lsm-tree`), each in a folder of its own. The newest is written. When all
-//! are too large together the oldest is deleted, and so is one in which nothing is of use any more; space is given back by
-//! deleting folders, never by rewriting. There is no journal: what was put in the last moments before a crash is lost,
-//! what was flushed is whole. One thread flushes, merges and deletes; reading and putting are done on the runtime's
-//! threads for blocking work.
+//! What is kept lies in generations: LSM trees (crate `lsm-tree`), each in a folder of its own. The newest is written.
+//! When all are too large together the oldest is deleted, and so is one in which nothing is of use any more; space is
+//! given back by deleting folders, never by rewriting. There is no journal: what was put in the last moments before a
+//! crash is lost, what was flushed is whole. One thread flushes, merges and deletes; reading and putting are done on the
+//! runtime's threads for blocking work.
 
 mod folder;
 mod generation;

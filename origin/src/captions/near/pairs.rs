@@ -1,4 +1,5 @@
 //! The method judged by committed pairs: tuned on one half, judged on the other (tests/fixtures/near_duplicates).
+#![expect(clippy::print_stdout, reason = "the figures are for reading")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

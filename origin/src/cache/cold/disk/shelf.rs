@@ -89,7 +89,8 @@ impl Shelf {
         }
         if let Some(reason) = damage.first() {
             let (deleted, left) = (damage.len(), generations.len());
-            tracing::warn!(folder = %path.display(), reason, deleted, left, "the cold tier was damaged; what could not be read was deleted");
+            let folder = path.display();
+            tracing::warn!(%folder, reason, deleted, left, "what could not be read of the cold tier was deleted");
         }
         let shelf = Self {
             folder,
@@ -119,7 +120,8 @@ impl Shelf {
         Ok(None)
     }
 
-    /// Keeps `writes` in memory until they are flushed, unless flushing fails or is too far behind. True when a flush is due.
+    /// Keeps `writes` in memory until they are flushed, unless flushing fails or is too far behind. True when a flush is
+    /// due.
     pub(super) fn put(&self, writes: &[ColdWrite], now: UnixMillis) -> bool {
         let Ok(generation) = self.newest_with_room() else { return true };
         for write in writes {
