@@ -21,6 +21,8 @@ const ASKED: usize = 1 << 16;
 
 /// A name and what is done for each number.
 type Contender = (&'static str, Box<dyn Fn(u32) + Sync>);
+type Get = Box<dyn Fn(&CacheKey) -> bool + Sync>;
+type Put = Box<dyn Fn(CacheKey, &Entry) + Sync>;
 
 /// The table.
 pub(crate) fn measure() -> String {
@@ -82,7 +84,7 @@ fn gets(entries: &[Entry]) -> Vec<Contender> {
         bare.run_pending_tasks();
     }
     let keys = std::sync::Arc::new(asked());
-    let with = |name: &'static str, get: Box<dyn Fn(&CacheKey) -> bool + Sync>| -> Contender {
+    let with = |name: &'static str, get: Get| -> Contender {
         let keys = std::sync::Arc::clone(&keys);
         (name, Box::new(move |number| _ = std::hint::black_box(get(&keys[number as usize % ASKED]))))
     };
@@ -103,7 +105,7 @@ fn puts(entries: &[Entry]) -> Vec<Contender> {
     let warm = WarmTier::new(WARM_BYTES_MAX, IDLE);
     let tiered = TieredCache::new(memory(), None);
     let entries: std::sync::Arc<[Entry]> = entries.into();
-    let with = |name: &'static str, put: Box<dyn Fn(CacheKey, &Entry) + Sync>| -> Contender {
+    let with = |name: &'static str, put: Put| -> Contender {
         let entries = std::sync::Arc::clone(&entries);
         // Twice as many keys as there is room for.
         let key_of = |number: u32| key(u64::from(number) % (2 * ENTRIES));
