@@ -55,7 +55,6 @@ fn points(hits: impl Fn(&CacheStats) -> u64, small: &CacheStats, other: &CacheSt
 }
 
 fn is_near(advice: SizeAdvice, gained: f64) {
-    println!("{advice:?}: {gained:.2}");
     assert!((advice.points - gained).abs() <= POINTS_OFF_MAX, "{advice:?}, and it is {gained}");
 }
 
