@@ -18,12 +18,15 @@ const ENTRIES: u64 = 600_000;
 /// Its name as a child.
 pub(crate) const RESIDENT: &str = "compression";
 
+type Compress = Box<dyn FnMut(&[u8]) -> Vec<u8>>;
+/// From the compressed bytes and the length before.
+type Decompress = Box<dyn FnMut(&[u8], usize) -> Vec<u8>>;
+
 /// A method of compressing.
 struct Method {
     name: &'static str,
-    compress: Box<dyn FnMut(&[u8]) -> Vec<u8>>,
-    /// From the compressed bytes and the length before.
-    decompress: Box<dyn FnMut(&[u8], usize) -> Vec<u8>>,
+    compress: Compress,
+    decompress: Decompress,
     is_slow: bool,
 }
 

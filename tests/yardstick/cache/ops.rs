@@ -13,14 +13,16 @@ const ENTRIES: u64 = 10_000;
 const IDLE: Duration = Duration::from_secs(300);
 const WARM_BYTES_MAX: u64 = 64 << 20;
 /// Turns of each, alternated.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 7;
 /// Operations of a thread in a turn.
-const OPERATIONS: u32 = 200_000;
+const OPERATIONS: u32 = 50_000;
 /// Numbers of keys in the order in which they are asked for, over and over.
 const ASKED: usize = 1 << 16;
 
 /// A name and what is done for each number.
 type Contender = (&'static str, Box<dyn Fn(u32) + Sync>);
+type Get = Box<dyn Fn(&CacheKey) -> bool + Sync>;
+type Put = Box<dyn Fn(CacheKey, &Entry) + Sync>;
 
 /// The table.
 pub(crate) fn measure() -> String {
@@ -82,7 +84,7 @@ fn gets(entries: &[Entry]) -> Vec<Contender> {
         bare.run_pending_tasks();
     }
     let keys = std::sync::Arc::new(asked());
-    let with = |name: &'static str, get: Box<dyn Fn(&CacheKey) -> bool + Sync>| -> Contender {
+    let with = |name: &'static str, get: Get| -> Contender {
         let keys = std::sync::Arc::clone(&keys);
         (name, Box::new(move |number| _ = std::hint::black_box(get(&keys[number as usize % ASKED]))))
     };
@@ -103,7 +105,7 @@ fn puts(entries: &[Entry]) -> Vec<Contender> {
     let warm = WarmTier::new(WARM_BYTES_MAX, IDLE);
     let tiered = TieredCache::new(memory(), None);
     let entries: std::sync::Arc<[Entry]> = entries.into();
-    let with = |name: &'static str, put: Box<dyn Fn(CacheKey, &Entry) + Sync>| -> Contender {
+    let with = |name: &'static str, put: Put| -> Contender {
         let entries = std::sync::Arc::clone(&entries);
         // Twice as many keys as there is room for.
         let key_of = |number: u32| key(u64::from(number) % (2 * ENTRIES));
