@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::sync::Mutex;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 /// Resident bytes of this process, as the kernel counts them.
 pub(crate) fn resident_bytes() -> u64 {
@@ -13,9 +16,8 @@ pub(crate) fn resident_bytes() -> u64 {
 
 /// Seconds that this thread has run, not waited. Whatever else the machine does is not in it.
 fn thread_cpu_s() -> f64 {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells of a thread");
-    let nanoseconds: f64 = text.split_whitespace().next().and_then(|ns| ns.parse().ok()).expect("in nanoseconds");
-    nanoseconds / 1e9
+    let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the kernel counts a thread's time");
+    Duration::from(used).as_secs_f64()
 }
 
 /// CPU seconds of `work`.
