@@ -312,7 +312,7 @@ mod tests {
             let like_a = ValidRequest { content_description: a.content_description.clone(), ..b.clone() };
             prop_assert_eq!(form(&in_a, &a) == form(&in_b, &b), a == like_a && in_a == in_b);
             prop_assert_ne!(form(&in_a, &a), canonical_form(&namespace(&in_a), &a));
-            let elsewhere = form_about(NamespaceDigest::of(&namespace(&in_a)), &a, b"abou");
+            let elsewhere = form_about(NamespaceDigest::of(&namespace(&in_a)), &a, b"about it");
             prop_assert_ne!(form(&in_a, &a), elsewhere);
         }
     }

@@ -25,7 +25,7 @@ async fn of_many_who_ask_one_has_the_lease_and_the_others_hear_when_it_ends() {
     let (one, other) = (leases_of(&redis.url()).await, leases_of(&redis.url()).await);
     let Turn::Ours(lease) = one.take(&KEY).await else { panic!("nobody has it") };
     for leases in [&one, &other] {
-        assert!(matches!(leases.take(&KEY).await, Turn::Anothers));
+        assert!(matches!(leases.take(&KEY).await, Turn::Elsewhere));
     }
     assert!(matches!(other.take(&CacheKey([8; 32])).await, Turn::Ours(_)), "another key is another lease");
     // It is renewed for as long as it is held, longer than it would last.
@@ -61,7 +61,7 @@ async fn a_lease_whose_holder_is_gone_ends_by_itself_and_the_old_holder_cannot_e
     let Turn::Ours(_new) = other.take(&KEY).await else { panic!("it is free") };
     way.is(Way::Open);
     old.release().await;
-    assert!(matches!(other.take(&KEY).await, Turn::Anothers), "the new one holds");
+    assert!(matches!(other.take(&KEY).await, Turn::Elsewhere), "the new one holds");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ pub enum Turn {
     /// Ours, for as long as the lease is kept.
     Ours(Lease),
     /// Another's; see [`Leases::ended`].
-    Anothers,
+    Elsewhere,
     /// Nobody can say: Redis does not answer. Everybody works alone.
     Unknown,
 }
@@ -70,7 +70,7 @@ impl Leases {
             Ok(Some(_)) => Turn::Ours(lease),
             Ok(None) => {
                 lease.forget();
-                Turn::Anothers
+                Turn::Elsewhere
             }
             Err(fault) => {
                 if !matches!(fault, RedisFault::TimedOut | RedisFault::Broken) {

@@ -91,7 +91,7 @@ impl Inner {
                     None => return Maker::Us(Some(lease)),
                 },
                 Turn::Unknown => return Maker::Us(None),
-                Turn::Anothers => {
+                Turn::Elsewhere => {
                     if !leases.ended(key, asking.deadline).await {
                         return Maker::Us(None);
                     }
