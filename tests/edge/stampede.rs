@@ -24,7 +24,7 @@ fn api_key(tenant: usize) -> String {
     format!("lede_test_stampede_{tenant}")
 }
 
-/// One caller: asks on the connection that is open, and on another one when the machine resets it before an answer.
+/// One caller: asks on the connection that is open, and on another one when that is reset or closed before an answer.
 async fn ask(opened: TcpStream, address: &str, caller: usize, body: &str) -> Result<(), String> {
     let request = format!(
         "POST /api/v14/generate HTTP/1.1\r\nhost: lede\r\nauthorization: Bearer {}\r\n\
@@ -51,6 +51,10 @@ async fn exchange(connection: io::Result<TcpStream>, request: &str) -> io::Resul
         connection.read_to_end(&mut answer).await
     };
     timeout(ANSWER_WAIT, exchange).await.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
+    if answer.is_empty() {
+        // Closed for having been open too long before anything was asked.
+        return Err(ErrorKind::ConnectionReset.into());
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
