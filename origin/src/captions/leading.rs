@@ -60,15 +60,11 @@ impl Inner {
     ) -> Outcome {
         // 1. The cold tier, once for all who wait.
         if let Some(made) = self.kept_cold(request, &key, asking).await {
-            self.offer_as_near(request, key, asking);
             return Ok(made);
         }
         // 2. One origin of all that ask for the same.
         let lease = match self.maker(request, &key, asking).await {
-            Maker::Another(made) => {
-                self.offer_as_near(request, key, asking);
-                return Ok(made);
-            }
+            Maker::Another(made) => return Ok(made),
             Maker::Us(lease) => lease,
         };
         // 3. The device. Whoever leaves on the way drops the lease.
@@ -89,11 +85,12 @@ impl Inner {
         outcome
     }
 
-    /// What the cold tier has that is good enough for who asks.
+    /// What the cold tier has that is good enough for who asks; from now on for who asks for nearly the same, too.
     pub(super) async fn kept_cold(&self, request: &ValidRequest, key: &CacheKey, asking: Asking) -> Option<Made> {
         let found = self.cache.in_cold(key).await?;
-        let is_good_enough = self.judge(&found, request, (key, asking)).is_ok();
-        is_good_enough.then_some(Made::Kept(found))
+        self.judge(&found, request, (key, asking)).ok()?;
+        self.offer_as_near(request, *key, asking);
+        Some(Made::Kept(found))
     }
 
     /// Generates one answer and keeps it when it may be kept.
