@@ -17,6 +17,7 @@ use lede_shared::cache_key::CacheKey;
 
 use self::compact::CompactShadow;
 use self::shadow::Shadow;
+use super::MemorySettings;
 
 /// Sizes that are tried, as multiples of the real one, in percent.
 pub const GHOST_SIZES_PERCENT: [u64; 4] = [50, 100, 200, 400];
@@ -28,18 +29,6 @@ const GHOST_ENTRIES_MIN: u64 = 512;
 const ONE_IN_MAX: u64 = 4_096;
 /// What an entry of the warm tier is taken to have before the first one is known.
 const WARM_BYTES_EXPECTED: u64 = 512;
-/// The tiers that ghosts stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GhostSettings {
-    /// Most entries of the hot tier.
-    pub hot_entries_max: u64,
-    /// How long the hot tier keeps what nobody asks for.
-    pub hot_idle: Duration,
-    /// Most bytes of the warm tier.
-    pub warm_bytes_max: u64,
-    /// How long the warm tier keeps what nobody asks for.
-    pub warm_idle: Duration,
-}
 
 /// What another size would give: percentage points of all look-ups, more or fewer than now.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,7 +73,7 @@ struct WarmSizes {
 impl Ghosts {
     /// Ghosts of such tiers, all empty.
     #[must_use]
-    pub fn new(settings: &GhostSettings) -> Self {
+    pub fn new(settings: &MemorySettings) -> Self {
         let hot_one_in = one_in(settings.hot_entries_max);
         let hot = |percent: u64, one_in: u64| {
             let entries = (settings.hot_entries_max * percent / 100).div_ceil(one_in);
@@ -288,7 +277,7 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: GhostSettings = GhostSettings {
+    const SETTINGS: MemorySettings = MemorySettings {
         hot_entries_max: 10_000,
         hot_idle: Duration::from_secs(300),
         warm_bytes_max: 64 * 1_024 * 1_024,

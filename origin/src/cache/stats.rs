@@ -17,8 +17,9 @@ use self::lanes::{Counter, Lanes};
 pub use self::report::{
     AgeBucket, CacheStats, ColdStats, Evictions, GhostStats, HotStats, SizeAdvice, TierStats, WarmStats,
 };
+use super::MemorySettings;
 use super::entry::{Entry, Found, Tier};
-use super::ghost::{GhostSettings, Ghosts};
+use super::ghost::Ghosts;
 use super::warm::ENTRY_OVERHEAD_BYTES;
 use crate::clock;
 
@@ -45,7 +46,7 @@ pub(super) struct Counts {
 
 impl Counts {
     /// Counts from nought, of tiers with these bounds.
-    pub(super) fn new(settings: &GhostSettings) -> Self {
+    pub(super) fn new(settings: &MemorySettings) -> Self {
         Self { lanes: Lanes::default(), ghosts: Ghosts::new(settings) }
     }
 

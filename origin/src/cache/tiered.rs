@@ -14,7 +14,6 @@ use lede_shared::cache_key::CacheKey;
 
 use super::cold::{ColdTier, ColdWrite};
 use super::entry::{Entry, Found, Tier};
-use super::ghost::GhostSettings;
 use super::stats::{CacheStats, Counts};
 use super::{HotTier, WarmTier, codec};
 use crate::clock;
@@ -30,13 +29,6 @@ pub struct MemorySettings {
     pub warm_bytes_max: u64,
     /// How long an entry stays warm after it was last asked for.
     pub warm_idle: Duration,
-}
-
-impl MemorySettings {
-    const fn ghost_settings(&self) -> GhostSettings {
-        let Self { hot_entries_max, hot_idle, warm_bytes_max, warm_idle } = *self;
-        GhostSettings { hot_entries_max, hot_idle, warm_bytes_max, warm_idle }
-    }
 }
 
 /// The response cache. Clones share it.
@@ -57,7 +49,7 @@ impl TieredCache {
     pub fn new(memory: MemorySettings, cold: Option<ColdTier>) -> Self {
         let hot = HotTier::new(memory.hot_entries_max, memory.hot_idle);
         let warm = WarmTier::new(memory.warm_bytes_max, memory.warm_idle);
-        let counts = Counts::new(&memory.ghost_settings());
+        let counts = Counts::new(&memory);
         Self(Arc::new(Tiers { hot, warm, cold, counts }))
     }
 
