@@ -11,7 +11,7 @@ pub mod sequence;
 pub mod vocabulary;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,6 +60,14 @@ pub struct EngineCounters {
     pub constraint_ns: AtomicU64,
     /// Entries chosen under a constraint.
     pub constraint_steps: AtomicU64,
+}
+
+impl EngineCounters {
+    /// Counts the time since `begun_at` as spent on what may be written.
+    fn note_constraint(&self, begun_at: Instant) {
+        let spent_ns = u64::try_from(begun_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.constraint_ns.fetch_add(spent_ns, Ordering::Relaxed);
+    }
 }
 
 /// Why a sequence was not taken in.

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lede_origin::backend::Backend;
-use lede_origin::backend::ort::{ExecutionProviderName, OrtBackend, OrtSettings};
+use lede_origin::backend::ort::{self, ExecutionProviderName, OrtSettings};
+use lede_origin::backend::{Backend, LogitsWanted, Row, RowWork};
 use lede_origin::engine::constraint::{CaptionRules, Constraint};
 use lede_origin::engine::sampler::Sampling;
 use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
@@ -30,7 +30,7 @@ fn model() -> Model {
     Model::open(&path_from_environment("LEDE_MODEL_DIR")).unwrap()
 }
 
-fn backend(model: &Model) -> OrtBackend {
+fn backend(model: &Model) -> Box<dyn Backend> {
     let settings = OrtSettings {
         library: path_from_environment("LEDE_ORT_LIBRARY"),
         model_file: model.graph_file().to_owned(),
@@ -41,7 +41,7 @@ fn backend(model: &Model) -> OrtBackend {
         context_tokens_max: model.context_tokens_max(),
         sizes: None,
     };
-    OrtBackend::open(&settings).unwrap()
+    ort::open(&settings).unwrap()
 }
 
 fn dialect(model: &Model) -> &MarkerDialect {
@@ -65,22 +65,36 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+/// A row that has read `ids`, and the logits after them.
+fn opened(backend: &mut dyn Backend, ids: &[u32]) -> (Row, Vec<f32>) {
+    let row = backend.open(None).unwrap();
+    backend.submit(&[RowWork { row, ids, logits: LogitsWanted::Last }]).unwrap();
+    (row, backend.logits(0, ids.len() - 1).unwrap().to_vec())
+}
+
+/// The logits of each row after one entry more.
+fn stepped(backend: &mut dyn Backend, rows: &[Row], id: u32) -> Vec<Vec<f32>> {
+    let ids = [id];
+    let work: Vec<RowWork<'_>> =
+        rows.iter().map(|row| RowWork { row: *row, ids: &ids, logits: LogitsWanted::Last }).collect();
+    backend.submit(&work).unwrap();
+    (0..rows.len()).map(|item| backend.logits(item, 0).unwrap().to_vec()).collect()
+}
+
 #[test]
 fn reading_a_prompt_and_then_stepping_gives_the_logits_of_reading_all_at_once() {
     let model = model();
     let mut backend = backend(&model);
     let ids = prompt(&model, "a lighthouse above a quiet harbour at dusk");
     let (head, tail) = ids.split_at(6);
-    let short = backend.prefill(head).unwrap().to_vec();
-    backend.release(0);
-    backend.prefill(head).unwrap();
-    let mut stepped = Vec::new();
+    let (row, short) = opened(backend.as_mut(), head);
+    let mut last = Vec::new();
     for id in tail {
-        stepped = backend.decode(&[*id]).unwrap().to_vec();
+        last = stepped(backend.as_mut(), &[row], *id).remove(0);
     }
-    backend.release(0);
-    let whole = backend.prefill(&ids).unwrap().to_vec();
-    let difference = largest_difference(&stepped, &whole);
+    backend.close(row);
+    let (_, whole) = opened(backend.as_mut(), &ids);
+    let difference = largest_difference(&last, &whole);
     assert!(difference < 1e-4, "largest difference {difference}");
     assert!(largest_difference(&short, &whole) > 1e-2, "every entry of the prompt counts");
 }
@@ -94,68 +108,48 @@ fn rows_of_different_lengths_step_together_as_each_does_alone() {
     let steps: Vec<u32> = prompt(&model, "bright morning").into_iter().skip(3).take(6).collect();
     let mut alone = Vec::new();
     for prompt in &prompts {
-        backend.prefill(prompt).unwrap();
+        let (row, _) = opened(backend.as_mut(), prompt);
         let mut logits = Vec::new();
         for id in &steps {
-            logits = backend.decode(&[*id]).unwrap().to_vec();
+            logits = stepped(backend.as_mut(), &[row], *id).remove(0);
         }
         alone.push(logits);
-        backend.release(0);
+        backend.close(row);
     }
-    for prompt in &prompts {
-        backend.prefill(prompt).unwrap();
-    }
+    let rows: Vec<Row> = prompts.iter().map(|prompt| opened(backend.as_mut(), prompt).0).collect();
     let mut together = Vec::new();
     for id in &steps {
-        together = backend.decode(&vec![*id; prompts.len()]).unwrap().to_vec();
+        together = stepped(backend.as_mut(), &rows, *id);
     }
-    let rows: Vec<&[f32]> = together.chunks_exact(model.vocabulary().entries()).collect();
     // Else the comparison would say nothing: other prompts must give other logits.
-    assert!(largest_difference(rows[0], rows[1]) > 1e-2);
-    for (row, alone) in rows.iter().zip(&alone) {
-        let difference = largest_difference(row, alone);
-        assert_eq!(difference, 0.0, "a row must not depend on its neighbours at all");
+    assert!(largest_difference(&together[0], &together[1]) > 1e-2);
+    for (row, alone) in together.iter().zip(&alone) {
+        assert_eq!(largest_difference(row, alone), 0.0, "a row must not depend on its neighbours at all");
     }
 }
 
 #[test]
-fn a_released_row_is_taken_by_the_last_one_without_a_trace() {
+fn closing_a_row_leaves_the_others_as_they_are() {
     let model = model();
     let mut backend = backend(&model);
     let keep = prompt(&model, "a yellow umbrella");
     let gone = prompt(&model, "a long and winding story about something else entirely");
-    backend.prefill(&keep).unwrap();
-    let expected = backend.decode(&[keep[3]]).unwrap().to_vec();
-    backend.release(0);
-    backend.prefill(&gone).unwrap();
-    backend.prefill(&gone).unwrap();
-    backend.prefill(&keep).unwrap();
-    backend.release(0);
-    backend.release(1);
-    let after = backend.decode(&[keep[3]]).unwrap().to_vec();
-    let difference = largest_difference(&after, &expected);
-    assert_eq!(difference, 0.0, "a row must not depend on its neighbours at all");
-}
-
-#[test]
-fn what_does_not_fit_is_refused_and_leaves_the_others_alone() {
-    let model = model();
-    let mut backend = backend(&model);
-    let begin = dialect(&model).markers.begin;
-    assert!(backend.prefill(&[]).is_err());
-    assert!(backend.prefill(&vec![begin; model.context_tokens_max()]).is_err());
-    for _ in 0..ROWS_MAX {
-        backend.prefill(&[begin]).unwrap();
-    }
-    assert!(backend.prefill(&[begin]).is_err());
-    assert_eq!(backend.decode(&[begin; ROWS_MAX]).unwrap().len(), ROWS_MAX * model.vocabulary().entries());
+    let (row, _) = opened(backend.as_mut(), &keep);
+    let expected = stepped(backend.as_mut(), &[row], keep[3]).remove(0);
+    backend.close(row);
+    let (first, _) = opened(backend.as_mut(), &gone);
+    let (second, _) = opened(backend.as_mut(), &gone);
+    let (row, _) = opened(backend.as_mut(), &keep);
+    backend.close(first);
+    backend.close(second);
+    let after = stepped(backend.as_mut(), &[row], keep[3]).remove(0);
+    assert_eq!(largest_difference(&after, &expected), 0.0, "a row must not depend on its neighbours at all");
 }
 
 async fn engine(model: &Model) -> EngineHandle {
     let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX };
     let model = model.clone();
-    let engine =
-        EngineHandle::start(limits, move || -> Result<Box<dyn Backend>, String> { Ok(Box::new(backend(&model))) });
+    let engine = EngineHandle::start(limits, move || -> Result<Box<dyn Backend>, String> { Ok(backend(&model)) });
     let engine = engine.unwrap();
     assert!(matches!(engine.loaded().await, EngineStatus::Ready(_)));
     engine

@@ -3,6 +3,7 @@
 
 mod attention_cache;
 mod concatenating;
+mod dense;
 mod execution_providers;
 mod graph;
 mod lane;
@@ -13,7 +14,7 @@ mod session;
 pub use execution_providers::{ExecutionProviderName, UnknownExecutionProvider};
 pub use graph::GraphSizes;
 pub use open::open;
-pub use session::{OrtBackend, OrtSettings};
+pub use session::OrtSettings;
 
 use crate::backend::{BackendError, BackendShape};
 

@@ -1,8 +1,15 @@
 //! A backend whose logits come from a script, for tests that need no model.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Backend, BackendError, BackendShape};
+use super::{
+    Backend, BackendError, BackendShape, FailureKind, LogitsWanted, Prefix, Row, RowWork, Selected, Selection,
+    select_on_host,
+};
+
+/// Positions in a block.
+const BLOCK_TOKENS: usize = 16;
 
 /// Given everything a row has read, fills in the logits of what comes next.
 pub type Script = Box<dyn FnMut(&[u32], &mut [f32]) + Send>;
@@ -12,26 +19,54 @@ pub struct ScriptedBackend {
     shape: BackendShape,
     script: Script,
     step_time: Duration,
-    rows: Vec<Vec<u32>>,
-    logits: Vec<f32>,
+    blocks_max: usize,
+    opened: u32,
+    rows: BTreeMap<Row, Vec<u32>>,
+    /// Of the latest step: for each work the logits that were wanted, in order.
+    logits: Vec<Vec<f32>>,
 }
 
 impl ScriptedBackend {
-    /// A backend that follows `script`; each step takes `step_time`.
+    /// A backend that follows `script`; each step takes `step_time`. It has memory for twice the rows of a step.
     #[must_use]
     pub fn new(shape: BackendShape, step_time: Duration, script: Script) -> Self {
-        Self { shape, script, step_time, rows: Vec::new(), logits: Vec::new() }
+        let blocks_max = 2 * shape.rows_max * shape.context_tokens_max.div_ceil(BLOCK_TOKENS);
+        Self { shape, script, step_time, blocks_max, opened: 0, rows: BTreeMap::new(), logits: Vec::new() }
     }
 
-    fn write_logits(&mut self, first_row: usize) -> &[f32] {
-        std::thread::sleep(self.step_time);
-        self.logits.clear();
-        self.logits.resize((self.rows.len() - first_row) * self.shape.vocabulary_entries, 0.0);
-        let rows_of_logits = self.logits.chunks_exact_mut(self.shape.vocabulary_entries);
-        for (history, logits) in self.rows[first_row..].iter().zip(rows_of_logits) {
-            (self.script)(history, logits);
+    /// The same with memory for no more than `positions`, in whole blocks.
+    #[must_use]
+    pub fn with_positions_max(mut self, positions: usize) -> Self {
+        self.blocks_max = positions / BLOCK_TOKENS;
+        self
+    }
+
+    fn blocks_free(&self) -> usize {
+        let taken: usize = self.rows.values().map(|ids| ids.len().div_ceil(BLOCK_TOKENS)).sum();
+        self.blocks_max.saturating_sub(taken)
+    }
+
+    fn check(&self, work: &[RowWork<'_>]) -> Result<(), BackendError> {
+        let refused = |cause: &str| Err(BackendError::of_kind(FailureKind::Refused, "step", cause));
+        let mut blocks = 0;
+        for (index, item) in work.iter().enumerate() {
+            let Some(held) = self.rows.get(&item.row) else { return refused("no such row") };
+            let after = held.len() + item.ids.len();
+            if item.ids.is_empty() || after > self.shape.context_tokens_max {
+                return refused("nothing to read, or a row is full");
+            }
+            if work[..index].iter().any(|other| other.row == item.row) {
+                return refused("a row is named twice");
+            }
+            blocks += after.div_ceil(BLOCK_TOKENS) - held.len().div_ceil(BLOCK_TOKENS);
         }
-        &self.logits
+        if work.len() > self.shape.rows_max {
+            return refused("more rows than a step can take");
+        }
+        if blocks > self.blocks_free() {
+            return Err(BackendError::of_kind(FailureKind::OutOfMemory, "step", "no block is free"));
+        }
+        Ok(())
     }
 }
 
@@ -40,26 +75,82 @@ impl Backend for ScriptedBackend {
         self.shape
     }
 
-    fn prefill(&mut self, prompt_ids: &[u32]) -> Result<&[f32], BackendError> {
-        if self.rows.len() == self.shape.rows_max || prompt_ids.len() > self.shape.context_tokens_max {
-            return Err(BackendError::new("prefill", "no row is free or the prompt does not fit"));
-        }
-        self.rows.push(prompt_ids.to_vec());
-        Ok(self.write_logits(self.rows.len() - 1))
+    fn positions_free(&self) -> usize {
+        self.blocks_free() * BLOCK_TOKENS
     }
 
-    fn decode(&mut self, input_ids: &[u32]) -> Result<&[f32], BackendError> {
-        let full = self.rows.iter().any(|row| row.len() >= self.shape.context_tokens_max);
-        if full || input_ids.len() != self.rows.len() {
-            return Err(BackendError::new("decode", "a row is full or an id is missing"));
-        }
-        for (row, id) in self.rows.iter_mut().zip(input_ids) {
-            row.push(*id);
-        }
-        Ok(self.write_logits(0))
+    fn block_tokens(&self) -> usize {
+        BLOCK_TOKENS
     }
 
-    fn release(&mut self, row: usize) {
-        self.rows.swap_remove(row);
+    fn open(&mut self, prefix: Option<Prefix>) -> Result<Row, BackendError> {
+        let ids = match prefix {
+            Some(Prefix { row, positions }) => {
+                let held = self.rows.get(&row).and_then(|ids| ids.get(..positions));
+                held.ok_or_else(|| BackendError::of_kind(FailureKind::Refused, "open", "no such prefix"))?.to_vec()
+            }
+            None => Vec::new(),
+        };
+        if ids.len().div_ceil(BLOCK_TOKENS) > self.blocks_free() {
+            return Err(BackendError::of_kind(FailureKind::OutOfMemory, "open", "no block is free"));
+        }
+        let row = Row(self.opened);
+        self.opened = self.opened.wrapping_add(1);
+        self.rows.insert(row, ids);
+        Ok(row)
+    }
+
+    fn submit(&mut self, work: &[RowWork<'_>]) -> Result<(), BackendError> {
+        self.check(work)?;
+        std::thread::sleep(self.step_time);
+        self.logits.clear();
+        for item in work {
+            let held = self.rows.entry(item.row).or_default();
+            let mut logits = Vec::new();
+            for (index, id) in item.ids.iter().enumerate() {
+                held.push(*id);
+                let wanted = match item.logits {
+                    LogitsWanted::None => false,
+                    LogitsWanted::Last => index + 1 == item.ids.len(),
+                    LogitsWanted::All => true,
+                };
+                if wanted {
+                    let start = logits.len();
+                    logits.resize(start + self.shape.vocabulary_entries, 0.0);
+                    (self.script)(held, &mut logits[start..]);
+                }
+            }
+            self.logits.push(logits);
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, selections: &[Selection<'_>], selected: &mut Vec<Selected>) -> Result<(), BackendError> {
+        selected.resize_with(selections.len(), Selected::default);
+        for (selection, selected) in selections.iter().zip(selected) {
+            let logits = self.logits(selection.item, selection.offset)?;
+            select_on_host(logits, selection.permitted, selection.count_max, selected);
+        }
+        Ok(())
+    }
+
+    fn logits(&mut self, item: usize, offset: usize) -> Result<&[f32], BackendError> {
+        let width = self.shape.vocabulary_entries;
+        let wanted = self.logits.get(item).map(Vec::as_slice).unwrap_or_default();
+        let rows = wanted.chunks_exact(width);
+        // Only the last were wanted: then it is the only one.
+        let logits =
+            if rows.len() == 1 { wanted.get(..width) } else { wanted.get(offset * width..(offset + 1) * width) };
+        logits.ok_or_else(|| BackendError::of_kind(FailureKind::Refused, "logits", "they were not wanted"))
+    }
+
+    fn truncate(&mut self, row: Row, positions: usize) {
+        if let Some(ids) = self.rows.get_mut(&row) {
+            ids.truncate(positions);
+        }
+    }
+
+    fn close(&mut self, row: Row) {
+        self.rows.remove(&row);
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::EngineCounters;
 use super::scheduler::Scheduler;
 use super::sequence::{Sequence, SequenceError};
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, LogitsWanted, RowWork, Selection};
 
 /// Prompts read between two decode steps, so that newcomers do not stall those who run.
 const PREFILLS_PER_STEP_MAX: usize = 2;
@@ -29,7 +29,7 @@ impl EngineLoop<'_> {
         while self.receive() {
             self.drop_what_is_over();
             self.start_waiting();
-            self.decode();
+            self.step();
             self.retire();
         }
     }
@@ -60,9 +60,9 @@ impl EngineLoop<'_> {
         for sequence in waiting {
             sequence.fail(SequenceError::DeadlineExceeded);
         }
-        for (row, sequence) in running {
-            self.backend.release(row);
+        for sequence in running {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            self.free(&sequence);
             sequence.fail(SequenceError::DeadlineExceeded);
         }
     }
@@ -71,14 +71,13 @@ impl EngineLoop<'_> {
         for _ in 0..PREFILLS_PER_STEP_MAX {
             let Some(mut sequence) = self.scheduler.next_to_start() else { return };
             sequence.start(Instant::now());
-            self.counters.prefilled_tokens.fetch_add(sequence.prompt_ids.len() as u64, Ordering::Relaxed);
-            match self.backend.prefill(&sequence.prompt_ids) {
-                Ok(logits) => {
-                    sequence.choose(logits, self.counters);
+            match self.backend.open(None) {
+                Ok(row) => {
+                    sequence.row = Some(row);
                     self.scheduler.started(sequence);
                 }
                 Err(error) => {
-                    log_failure("prefill", &error);
+                    log_failure("open", &error);
                     sequence.fail(SequenceError::BackendFailed);
                 }
             }
@@ -86,29 +85,29 @@ impl EngineLoop<'_> {
     }
 
     /// One entry more for every running sequence that is not yet done.
-    fn decode(&mut self) {
-        self.retire();
-        let input_ids: Vec<u32> = self.scheduler.running_mut().iter().filter_map(Sequence::last_id).collect();
-        if input_ids.is_empty() {
+    fn step(&mut self) {
+        let Self { backend, scheduler, counters, .. } = self;
+        let running = scheduler.running_mut();
+        let work: Vec<RowWork<'_>> = running.iter().filter_map(work_of).collect();
+        if work.is_empty() {
             return;
         }
-        self.counters.decoded_tokens.fetch_add(input_ids.len() as u64, Ordering::Relaxed);
-        self.counters.decode_steps.fetch_add(1, Ordering::Relaxed);
-        let width = self.backend.shape().vocabulary_entries;
-        let logits = match self.backend.decode(&input_ids) {
-            Ok(logits) => logits,
-            Err(error) => return self.fail_all(&error),
-        };
-        let rows = self.scheduler.running_mut().iter_mut().zip(logits.chunks_exact(width));
-        for (sequence, row) in rows {
-            sequence.choose(row, self.counters);
+        let read = work.iter().map(|item| item.ids.len()).sum::<usize>() as u64;
+        counters.decoded_tokens.fetch_add(read, Ordering::Relaxed);
+        counters.decode_steps.fetch_add(1, Ordering::Relaxed);
+        let outcome = backend.submit(&work).and_then(|()| {
+            running.iter_mut().for_each(|sequence| sequence.work_out(counters));
+            choose(backend.as_mut(), running, counters)
+        });
+        if let Err(error) = outcome {
+            self.fail_all(&error);
         }
     }
 
     fn fail_all(&mut self, error: &BackendError) {
-        log_failure("decode", error);
-        for (row, sequence) in self.scheduler.take_running(|_| true) {
-            self.backend.release(row);
+        log_failure("step", error);
+        for sequence in self.scheduler.take_running(|_| true) {
+            self.free(&sequence);
             sequence.fail(SequenceError::BackendFailed);
         }
     }
@@ -116,12 +115,49 @@ impl EngineLoop<'_> {
     /// Sends the finished ones home.
     fn retire(&mut self) {
         let now = Instant::now();
-        for (row, sequence) in self.scheduler.take_running(Sequence::is_finished) {
-            self.backend.release(row);
+        for sequence in self.scheduler.take_running(Sequence::is_finished) {
+            self.free(&sequence);
             self.counters.finished.fetch_add(1, Ordering::Relaxed);
             sequence.finish(now);
         }
     }
+
+    fn free(&mut self, sequence: &Sequence) {
+        if let Some(row) = sequence.row {
+            self.backend.close(row);
+        }
+    }
+}
+
+fn work_of(sequence: &Sequence) -> Option<RowWork<'_>> {
+    Some(RowWork { row: sequence.row?, ids: sequence.unread_ids(), logits: LogitsWanted::Last })
+}
+
+/// Lets every sequence choose; who has to choose anew does so until it has.
+fn choose(
+    backend: &mut dyn Backend,
+    running: &mut [Sequence],
+    counters: &EngineCounters,
+) -> Result<(), BackendError> {
+    let mut choosing: Vec<usize> = (0..running.len()).collect();
+    let mut selected = Vec::new();
+    while !choosing.is_empty() {
+        let selections: Vec<Selection<'_>> =
+            choosing.iter().flat_map(|item| running[*item].selections(*item)).collect();
+        let counts: Vec<usize> = choosing.iter().map(|item| running[*item].selections(*item).count()).collect();
+        backend.select(&selections, &mut selected)?;
+        let mut rest = selected.as_slice();
+        let mut next = Vec::new();
+        for (item, count) in choosing.into_iter().zip(counts) {
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            if running[item].choose(own, counters) {
+                next.push(item);
+            }
+        }
+        choosing = next;
+    }
+    Ok(())
 }
 
 fn log_failure(step: &'static str, error: &BackendError) {

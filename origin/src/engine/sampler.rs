@@ -5,7 +5,8 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use toktrie::SimpleVob;
+
+use crate::backend::Selected;
 
 /// Most candidates that nucleus sampling looks at.
 const CANDIDATES_MAX: usize = 256;
@@ -41,57 +42,53 @@ pub struct Sampled {
 pub struct Sampler {
     sampling: Sampling,
     stream: ChaCha8Rng,
-    /// Kept between steps to save allocations.
-    candidates: Vec<(f32, u32)>,
 }
 
 impl Sampler {
     /// A sampler whose stream starts at `seed`.
     #[must_use]
     pub fn new(sampling: Sampling, seed: StreamSeed) -> Self {
-        Self { sampling, stream: ChaCha8Rng::from_seed(seed), candidates: Vec::new() }
+        Self { sampling, stream: ChaCha8Rng::from_seed(seed) }
     }
 
-    /// Chooses among the entries of `permitted`. `None` when there is none with a finite logit.
-    pub fn sample(&mut self, logits: &[f32], permitted: &SimpleVob) -> Option<Sampled> {
-        self.candidates.clear();
-        let with_logit = permitted.iter().filter_map(|id| Some((*logits.get(id as usize)?, id)));
-        self.candidates.extend(with_logit.filter(|(logit, _)| logit.is_finite()));
-        let likeliest =
-            self.candidates.iter().copied().reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-        let log_total = log_sum_exp(&self.candidates, likeliest.0);
+    /// How many of the likeliest entries it wants to see.
+    #[must_use]
+    pub const fn candidates_max(&self) -> usize {
+        match self.sampling {
+            Sampling::Greedy => 1,
+            Sampling::Nucleus { .. } => CANDIDATES_MAX,
+        }
+    }
+
+    /// Chooses among what was selected. `None` when that is nothing.
+    pub fn choose(&mut self, selected: &Selected) -> Option<Sampled> {
+        let likeliest = *selected.likeliest.first()?;
         let (logit, id) = match self.sampling {
             Sampling::Greedy => likeliest,
-            Sampling::Nucleus { temperature, top_p } => self.draw(temperature, top_p),
+            Sampling::Nucleus { temperature, top_p } => self.draw(&selected.likeliest, temperature, top_p),
         };
-        Some(Sampled { id, log_probability: logit - log_total })
+        Some(Sampled { id, log_probability: logit - selected.log_sum_exp })
     }
 
-    /// Draws from the nucleus of the candidates, of which there is at least one.
-    fn draw(&mut self, temperature: f32, top_p: f32) -> (f32, u32) {
-        let likelier_first = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if self.candidates.len() > CANDIDATES_MAX {
-            self.candidates.select_nth_unstable_by(CANDIDATES_MAX, likelier_first);
-            self.candidates.truncate(CANDIDATES_MAX);
-        }
-        self.candidates.sort_unstable_by(likelier_first);
-        let likeliest = self.candidates[0].0;
+    /// Draws from the nucleus of the candidates, of which there is at least one, the likeliest first.
+    fn draw(&mut self, candidates: &[(f32, u32)], temperature: f32, top_p: f32) -> (f32, u32) {
+        let likeliest = candidates[0].0;
         let weight = |logit: f32| f64::from((logit - likeliest) / temperature).exp();
-        let total: f64 = self.candidates.iter().map(|(logit, _)| weight(*logit)).sum();
+        let total: f64 = candidates.iter().map(|(logit, _)| weight(*logit)).sum();
         let (mut nucleus_len, mut nucleus) = (0, 0.0);
-        while nucleus_len < self.candidates.len() && (nucleus_len == 0 || nucleus < total * f64::from(top_p)) {
-            nucleus += weight(self.candidates[nucleus_len].0);
+        while nucleus_len < candidates.len() && (nucleus_len == 0 || nucleus < total * f64::from(top_p)) {
+            nucleus += weight(candidates[nucleus_len].0);
             nucleus_len += 1;
         }
         let mut left = self.uniform() * nucleus;
-        for candidate in &self.candidates[..nucleus_len] {
+        for candidate in &candidates[..nucleus_len] {
             left -= weight(candidate.0);
             if left < 0.0 {
                 return *candidate;
             }
         }
         // Rounding left a crumb over: it belongs to the last of the nucleus.
-        self.candidates[nucleus_len - 1]
+        candidates[nucleus_len - 1]
     }
 
     /// Uniform in [0, 1), from the 53 high bits of the stream's next word.
@@ -101,19 +98,20 @@ impl Sampler {
     }
 }
 
-fn log_sum_exp(candidates: &[(f32, u32)], max: f32) -> f32 {
-    let total: f64 = candidates.iter().map(|(logit, _)| f64::from(logit - max).exp()).sum();
-    max + total.ln() as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::select_on_host;
 
-    fn all_but(entries: usize, forbidden: &[u32]) -> SimpleVob {
-        let mut mask = SimpleVob::alloc_ones(entries);
-        forbidden.iter().for_each(|id| mask.disallow_token(*id));
-        mask
+    impl Sampler {
+        /// Chooses among all entries but those that are forbidden.
+        fn sample(&mut self, logits: &[f32], forbidden: &[u32]) -> Option<Sampled> {
+            let mut permitted = vec![u32::MAX; logits.len().div_ceil(32)];
+            forbidden.iter().for_each(|id| permitted[*id as usize / 32] &= !(1 << (id % 32)));
+            let mut selected = Selected::default();
+            select_on_host(logits, &permitted, self.candidates_max(), &mut selected);
+            self.choose(&selected)
+        }
     }
 
     const NUCLEUS: Sampling = Sampling::Nucleus { temperature: 0.8, top_p: 0.95 };
@@ -121,7 +119,7 @@ mod tests {
     fn draws(seed: u8, count: usize) -> Vec<u32> {
         let logits: Vec<f32> = (0..1_000).map(|id| ((id * 37) % 101) as f32 / 20.0).collect();
         let mut sampler = Sampler::new(NUCLEUS, [seed; 32]);
-        (0..count).map(|_| sampler.sample(&logits, &all_but(1_000, &[])).unwrap().id).collect()
+        (0..count).map(|_| sampler.sample(&logits, &[]).unwrap().id).collect()
     }
 
     #[test]
@@ -134,8 +132,8 @@ mod tests {
     fn what_is_not_permitted_is_never_chosen_even_if_likeliest() {
         let logits = [9.0, 1.0, f32::NAN, 0.5];
         let mut greedy = Sampler::new(Sampling::Greedy, [0; 32]);
-        assert_eq!(greedy.sample(&logits, &all_but(4, &[0])).unwrap().id, 1);
-        assert_eq!(greedy.sample(&logits, &all_but(4, &[0, 1, 3])), None);
+        assert_eq!(greedy.sample(&logits, &[0]).unwrap().id, 1);
+        assert_eq!(greedy.sample(&logits, &[0, 1, 3]), None);
     }
 
     #[test]
@@ -143,7 +141,7 @@ mod tests {
         let logits = [10.0, 0.0, 0.0];
         let mut sampler = Sampler::new(Sampling::Nucleus { temperature: 1.0, top_p: 0.9 }, [3; 32]);
         for _ in 0..100 {
-            assert_eq!(sampler.sample(&logits, &all_but(3, &[])).unwrap().id, 0);
+            assert_eq!(sampler.sample(&logits, &[]).unwrap().id, 0);
         }
     }
 
@@ -153,7 +151,7 @@ mod tests {
         let mut sampler = Sampler::new(Sampling::Nucleus { temperature: 1.0, top_p: 1.0 }, [4; 32]);
         let mut counts = [0u32; 3];
         for _ in 0..4_000 {
-            counts[sampler.sample(&logits, &all_but(3, &[])).unwrap().id as usize] += 1;
+            counts[sampler.sample(&logits, &[]).unwrap().id as usize] += 1;
         }
         // Expected 2,000, 1,000 and 1,000; the standard deviations are about 32 and 27.
         assert!(counts[0].abs_diff(2_000) < 160 && counts[1].abs_diff(1_000) < 140, "{counts:?}");
@@ -162,7 +160,7 @@ mod tests {
     #[test]
     fn a_log_probability_is_taken_among_what_is_allowed_before_temperature() {
         let mut greedy = Sampler::new(Sampling::Greedy, [0; 32]);
-        let sampled = greedy.sample(&[5.0, 1.0, 1.0], &all_but(3, &[0])).unwrap();
+        let sampled = greedy.sample(&[5.0, 1.0, 1.0], &[0]).unwrap();
         assert!((sampled.log_probability - 0.5f32.ln()).abs() < 1e-6);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Sequences that wait and sequences that run. Running ones stand in the order of the device's rows.
+/// Sequences that wait and sequences that run. Both stand in the order in which they came.
 #[derive(Debug)]
 pub struct Scheduler<S> {
     waiting: VecDeque<S>,
@@ -40,12 +40,12 @@ impl<S> Scheduler<S> {
         if self.running.len() < self.running_max { self.waiting.pop_front() } else { None }
     }
 
-    /// Notes that a sequence now runs in the last row.
+    /// Notes that a sequence now runs.
     pub fn started(&mut self, sequence: S) {
         self.running.push(sequence);
     }
 
-    /// Sequences that run, by row.
+    /// Sequences that run.
     pub fn running_mut(&mut self) -> &mut [S] {
         &mut self.running
     }
@@ -60,23 +60,15 @@ impl<S> Scheduler<S> {
         gone
     }
 
-    /// Takes those that `leaves` names out of their rows. Each is returned with the row it left, in the order in
-    /// which the rows must be freed on the device: the last row moves into the gap each time.
-    pub fn take_running(&mut self, leaves: impl Fn(&S) -> bool) -> Vec<(usize, S)> {
-        let mut gone = Vec::new();
-        for row in (0..self.running.len()).rev() {
-            if leaves(&self.running[row]) {
-                gone.push((row, self.running.swap_remove(row)));
-            }
-        }
-        gone
+    /// Takes out of those that run the ones that `leaves` names.
+    pub fn take_running(&mut self, leaves: impl Fn(&S) -> bool) -> Vec<S> {
+        self.running.extract_if(.., |sequence| leaves(sequence)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn who_came_first_starts_first_and_only_while_a_row_is_free() {
@@ -87,7 +79,7 @@ mod tests {
             assert_eq!(next, expected);
             next.into_iter().for_each(|name| scheduler.started(name));
         }
-        assert_eq!(scheduler.take_running(|name| *name == 1), [(0, 1)]);
+        assert_eq!(scheduler.take_running(|name| *name == 1), [1]);
         assert_eq!(scheduler.next_to_start(), Some(3));
     }
 
@@ -97,31 +89,5 @@ mod tests {
         (1..=3).for_each(|name| scheduler.enqueue(name));
         assert_eq!(scheduler.take_waiting(|name| *name == 1), [1]);
         assert_eq!(scheduler.next_to_start(), Some(2));
-    }
-
-    proptest! {
-        /// Freeing rows on a device in the returned order leaves device and scheduler with the same rows.
-        #[test]
-        fn rows_of_the_device_and_of_the_scheduler_stay_the_same(
-            steps in prop::collection::vec((any::<bool>(), any::<u64>()), 1..60),
-        ) {
-            let mut scheduler = Scheduler::new(100, 8);
-            let mut device: Vec<u64> = Vec::new();
-            for (name, (joins, leavers)) in (0u64..).zip(steps) {
-                if joins {
-                    scheduler.enqueue(name);
-                    if let Some(next) = scheduler.next_to_start() {
-                        device.push(next);
-                        scheduler.started(next);
-                    }
-                } else {
-                    for (row, left) in scheduler.take_running(|name| leavers >> (name % 64) & 1 == 1) {
-                        prop_assert_eq!(device.swap_remove(row), left);
-                    }
-                }
-                prop_assert_eq!(scheduler.running_mut(), device.as_slice());
-                prop_assert!(device.len() <= 8);
-            }
-        }
     }
 }

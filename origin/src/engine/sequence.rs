@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use super::EngineCounters;
 use super::constraint::{Constraint, ConstraintError, WrittenCaption};
 use super::draft::{DraftListener, Telling};
-use super::sampler::{Sampler, Sampling, StreamSeed};
+use super::sampler::{Sampled, Sampler, Sampling, StreamSeed};
+use crate::backend::{Row, Selected, Selection};
 
 /// What to write and within which limits.
 #[derive(Clone, Debug)]
@@ -69,7 +70,11 @@ pub(super) type Reply = oneshot::Sender<Result<FinishedSequence, SequenceError>>
 #[derive(Debug)]
 pub(super) struct Sequence {
     pub(super) prompt_ids: Arc<[u32]>,
+    /// Once it runs.
+    pub(super) row: Option<Row>,
     constraint: Constraint,
+    /// A bit for each entry that would leave a caption that lacks something; empty when there is none.
+    held_back: Vec<u32>,
     sampler: Sampler,
     completion_ids: Vec<u32>,
     completion_tokens_max: usize,
@@ -88,7 +93,9 @@ impl Sequence {
     pub(super) fn new(request: SequenceRequest, submitted_at: Instant, reply: Reply) -> Self {
         Self {
             prompt_ids: request.prompt_ids,
+            row: None,
             constraint: request.constraint,
+            held_back: Vec::new(),
             sampler: Sampler::new(request.sampling, request.stream_seed),
             completion_ids: Vec::new(),
             completion_tokens_max: request.completion_tokens_max,
@@ -116,22 +123,76 @@ impl Sequence {
         is_full || self.constraint.has_ended() || self.failure.is_some()
     }
 
-    /// The entry that the device reads next.
-    pub(super) fn last_id(&self) -> Option<u32> {
-        self.completion_ids.last().copied()
+    /// The entries that the device has not read yet.
+    pub(super) fn unread_ids(&self) -> &[u32] {
+        self.completion_ids.last().map_or(&self.prompt_ids, std::slice::from_ref)
     }
 
-    /// Chooses the next entry; a sequence for which there is none is finished, with a failure.
-    pub(super) fn choose(&mut self, logits: &[f32], counters: &EngineCounters) {
-        self.failure = match self.try_choose(logits, counters) {
-            Ok(true) => None,
-            Ok(false) => Some(SequenceError::NothingToChoose),
-            Err(error) => {
-                tracing::error!(%error, "the constraint failed");
-                Some(SequenceError::ConstraintFailed)
+    /// Works out what may come next. Touches no device, so a step may run meanwhile.
+    pub(super) fn work_out(&mut self, counters: &EngineCounters) {
+        let begun_at = Instant::now();
+        let worked_out = self.constraint.work_out();
+        self.note(worked_out);
+        let held_back = self.constraint.held_back();
+        self.held_back.clear();
+        if !held_back.is_empty() {
+            self.held_back.resize(self.constraint.permitted().as_slice().len(), 0);
+            held_back.iter().for_each(|id| self.held_back[*id as usize / 32] |= 1 << (id % 32));
+        }
+        counters.note_constraint(begun_at);
+    }
+
+    /// What the device is asked about the logits of the step's `item`th work: what may come next and, behind it, what
+    /// would leave a caption that lacks something, when there is such.
+    pub(super) fn selections(&self, item: usize) -> impl Iterator<Item = Selection<'_>> {
+        let selection = move |permitted, count_max| Selection { item, offset: 0, permitted, count_max };
+        let permitted = selection(self.constraint.permitted().as_slice(), self.sampler.candidates_max());
+        let held_back = (!self.held_back.is_empty()).then(|| selection(&self.held_back, 1));
+        std::iter::once(permitted).chain(held_back)
+    }
+
+    /// Chooses the next entry from what was selected, in the order of [`Self::selections`]; a sequence for which there is
+    /// none is finished, with a failure. True when what may come next has changed instead: then it has to be selected anew.
+    pub(super) fn choose(&mut self, selected: &[Selected], counters: &EngineCounters) -> bool {
+        let [permitted, held_back @ ..] = selected else { return false };
+        let likeliest =
+            |selected: &Selected| selected.likeliest.first().map_or(f32::NEG_INFINITY, |first| first.0);
+        if held_back.first().is_some_and(|leaves| likeliest(leaves) > likeliest(permitted)) {
+            match self.constraint.refuse_leave() {
+                Ok(true) => {
+                    self.work_out(counters);
+                    return self.failure.is_none();
+                }
+                Ok(false) => {}
+                Err(error) => self.note(Err(error)),
             }
-        };
+        }
+        if self.failure.is_some() {
+            return false;
+        }
+        match self.sampler.choose(permitted) {
+            Some(sampled) => self.take(sampled, counters),
+            None => self.failure = Some(SequenceError::NothingToChoose),
+        }
         self.tell();
+        false
+    }
+
+    fn take(&mut self, sampled: Sampled, counters: &EngineCounters) {
+        self.log_probability_sum += f64::from(sampled.log_probability);
+        self.completion_ids.push(sampled.id);
+        let begun_at = Instant::now();
+        let accepted = self.constraint.accept(sampled.id);
+        self.note(accepted);
+        counters.note_constraint(begun_at);
+        counters.constraint_steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note(&mut self, outcome: Result<(), ConstraintError>) {
+        if let Err(error) = outcome {
+            tracing::error!(%error, "the constraint failed");
+            self.failure = Some(SequenceError::ConstraintFailed);
+        }
     }
 
     /// Tells who listens how far the caption has come.
@@ -140,30 +201,6 @@ impl Sequence {
             telling.tell(&self.constraint.caption_so_far());
             self.telling.take_if(|_| self.constraint.has_left_caption());
         }
-    }
-
-    fn try_choose(&mut self, logits: &[f32], counters: &EngineCounters) -> Result<bool, ConstraintError> {
-        let begun_at = Instant::now();
-        self.constraint.work_out()?;
-        let held_back = self.constraint.held_back();
-        if !held_back.is_empty() {
-            let would_leave = likeliest(logits, held_back.iter().copied());
-            if would_leave > likeliest(logits, self.constraint.permitted().iter())
-                && self.constraint.refuse_leave()?
-            {
-                self.constraint.work_out()?;
-            }
-        }
-        let worked_out_in = begun_at.elapsed();
-        let Some(sampled) = self.sampler.sample(logits, self.constraint.permitted()) else { return Ok(false) };
-        let sampled_at = Instant::now();
-        self.log_probability_sum += f64::from(sampled.log_probability);
-        self.completion_ids.push(sampled.id);
-        self.constraint.accept(sampled.id)?;
-        let spent = worked_out_in + sampled_at.elapsed();
-        counters.constraint_ns.fetch_add(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        counters.constraint_steps.fetch_add(1, Ordering::Relaxed);
-        Ok(true)
     }
 
     /// Tells the outcome. That nobody listens any more is no fault.
@@ -184,9 +221,4 @@ impl Sequence {
     pub(super) fn fail(self, error: SequenceError) {
         let _ = self.reply.send(Err(error));
     }
-}
-
-/// The largest logit among `ids`.
-fn likeliest(logits: &[f32], ids: impl Iterator<Item = u32>) -> f32 {
-    ids.filter_map(|id| logits.get(id as usize).copied()).fold(f32::NEG_INFINITY, f32::max)
 }

@@ -10,8 +10,9 @@ use ort::memory::Allocator;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
+use super::dense::DenseBackend;
 use super::graph::Graph;
-use crate::backend::{Backend, BackendError, BackendShape};
+use crate::backend::{BackendError, BackendShape};
 
 /// A session with its sequences' caches.
 pub(super) struct ConcatenatingBackend {
@@ -87,7 +88,7 @@ impl ConcatenatingBackend {
     }
 }
 
-impl Backend for ConcatenatingBackend {
+impl DenseBackend for ConcatenatingBackend {
     fn shape(&self) -> BackendShape {
         self.shape
     }

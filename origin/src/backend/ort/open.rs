@@ -1,6 +1,7 @@
 //! Opening a graph and finding out, by running it, which of the two layouts it has.
 
 use super::concatenating::ConcatenatingBackend;
+use super::dense::{DenseBackend, DenseRows};
 use super::graph::Graph;
 use super::session::{OrtBackend, OrtSettings, open_session};
 use crate::backend::{Backend, BackendError, BackendShape};
@@ -39,26 +40,26 @@ pub fn open(settings: &OrtSettings) -> Result<Box<dyn Backend>, BackendError> {
             layout = "concatenating",
             "the graph copies its attention cache: sequences run one at a time"
         );
-        return Ok(Box::new(one_by_one));
+        return Ok(Box::new(DenseRows::new(one_by_one)));
     }
     let (session, graph) = one_by_one.into_parts();
     let mut batched = OrtBackend::new(session, graph.clone(), shape, chosen)?;
     match trial(&mut batched) {
         Ok(logits) if agree(&logits, &expected) => {
             tracing::info!(layout = "shared buffers", "the graph extends its attention cache in place: batched");
-            Ok(Box::new(batched))
+            Ok(Box::new(DenseRows::new(batched)))
         }
         outcome => {
             let reason = outcome.map_or_else(|error| error.to_string(), |_| "its logits differ".to_owned());
             tracing::info!(layout = "concatenating", reason, "the graph does not extend its cache in place");
             let session = batched.into_session();
-            Ok(Box::new(ConcatenatingBackend::new(session, graph, shape)))
+            Ok(Box::new(DenseRows::new(ConcatenatingBackend::new(session, graph, shape))))
         }
     }
 }
 
 /// The logits of a prompt and of two steps after it. Leaves no row behind.
-fn trial(backend: &mut dyn Backend) -> Result<Vec<f32>, BackendError> {
+fn trial(backend: &mut dyn DenseBackend) -> Result<Vec<f32>, BackendError> {
     let entries = u32::try_from(backend.shape().vocabulary_entries).unwrap_or(u32::MAX);
     let ids: Vec<u32> = (1..=TRIAL_IDS_MAX).map(|id| id % entries).collect();
     let (prompt_ids, steps) = ids.split_at(TRIAL_PROMPT_TOKENS);

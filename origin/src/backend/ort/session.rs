@@ -7,11 +7,12 @@ use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
 use super::attention_cache::{AttentionCache, CacheLayout};
+use super::dense::DenseBackend;
 use super::execution_providers::{self, ExecutionProviderName};
-use super::graph::{Graph, GraphSizes, unsupported};
+use super::graph::{Graph, GraphSizes};
 use super::lane::{Lane, LaneSettings};
 use super::runtime;
-use crate::backend::{Backend, BackendError, BackendShape};
+use crate::backend::{BackendError, BackendShape};
 
 /// How to open a model.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub struct OrtSettings {
 /// A session with its rows.
 ///
 /// Rows live in the narrowest lane (1, 2, 4, … rows) that holds them; a lane is made when it is first needed.
-pub struct OrtBackend {
+pub(super) struct OrtBackend {
     session: Session,
     shape: BackendShape,
     layout: CacheLayout,
@@ -61,24 +62,6 @@ struct PromptLane {
 }
 
 impl OrtBackend {
-    /// Loads library and model.
-    ///
-    /// # Errors
-    /// When either is missing, broken or of another kind.
-    pub fn open(settings: &OrtSettings) -> Result<Self, BackendError> {
-        let (session, chosen) = open_session(settings)?;
-        let graph = Graph::of(&session, settings.sizes)?;
-        if !graph.may_share_buffers() {
-            return Err(unsupported("its attention cannot extend a shared buffer in place"));
-        }
-        let shape = BackendShape {
-            vocabulary_entries: graph.vocabulary_entries,
-            context_tokens_max: settings.context_tokens_max,
-            rows_max: settings.rows_max,
-        };
-        Self::new(session, graph, shape, chosen)
-    }
-
     /// A backend on an open session, whose graph is believed to extend shared buffers.
     pub(super) fn new(
         session: Session,
@@ -149,7 +132,7 @@ impl OrtBackend {
     }
 }
 
-impl Backend for OrtBackend {
+impl DenseBackend for OrtBackend {
     fn shape(&self) -> BackendShape {
         self.shape
     }
