@@ -1,5 +1,6 @@
 //! What can be set, by environment variables that begin with `LEDE_`. One struct for each concern.
 
+mod admission;
 mod auth;
 mod background;
 mod cache;
@@ -15,10 +16,11 @@ use figment::Figment;
 use figment::providers::Env;
 use serde::de::DeserializeOwned;
 
+pub use admission::AdmissionConfig;
 pub use auth::AuthConfig;
 pub use background::{BackgroundConfig, Switch};
 pub use cache::{CacheConfig, RedisUrl};
-pub use engine::EngineConfig;
+pub use engine::{EngineConfig, REQUEST_SEQUENCES_MAX};
 pub use model::ModelConfig;
 pub use remote::{RemoteConfig, RemoteRole};
 pub use server::ServerConfig;
@@ -52,6 +54,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What is done while nobody waits for it.
     pub background: BackgroundConfig,
+    /// Who may wait for the device.
+    pub admission: AdmissionConfig,
     /// The engine.
     pub engine: EngineConfig,
     /// The model and the library that runs it.
@@ -82,6 +86,7 @@ impl Config {
             auth: AuthConfig::read(source)?,
             cache: section(source)?,
             background: section(source)?,
+            admission: section(source)?,
             engine: section(source)?,
             model: ModelConfig::read(source)?,
             remote: RemoteConfig::read(source)?,
@@ -90,6 +95,7 @@ impl Config {
         config.server.check()?;
         config.cache.check()?;
         config.background.check()?;
+        config.admission.check()?;
         config.engine.check()?;
         Ok(config)
     }

@@ -11,7 +11,7 @@ use super::prompt::{self, Prompt};
 use super::rules::Demands;
 use super::writers::Assignment;
 use super::{CaptionError, compose};
-use crate::admission::{Admission, Permit};
+use crate::admission::{Admission, Entrance, Permit};
 use crate::engine::constraint::{CaptionRules, Constraint, ConstraintError, PreparedConstraint};
 use crate::engine::draft::DraftListener;
 use crate::engine::sampler::{Sampling, StreamSeed};
@@ -62,10 +62,10 @@ impl Generator<'_> {
     /// Generates all variants of the request.
     pub(super) async fn generate(&self, assignment: Assignment<'_>) -> Result<Generation, CaptionError> {
         self.check_ready()?;
-        let Assignment { request, key, deadline, progress, is_behind } = assignment;
+        let Assignment { request, key, deadline, progress, .. } = assignment;
         let plan = Plan::new(request, key, self.model);
         let variants = usize::from(request.variants());
-        let _permit = self.enter(variants * plan.candidates, is_behind)?;
+        let _permit = self.enter(variants * plan.candidates, &assignment)?;
         let prompt =
             prompt::write(self.model, request, plan.completion_tokens_reserved).map_err(CaptionError::Internal)?;
         let mut demands = Demands::of(request);
@@ -146,11 +146,16 @@ impl Generator<'_> {
         }
     }
 
-    fn enter(&self, sequences: usize, is_behind: bool) -> Result<Permit, CaptionError> {
+    /// A deadline that has passed is told as such, and not as a lack of places.
+    fn enter(&self, sequences: usize, assignment: &Assignment<'_>) -> Result<Permit, CaptionError> {
+        let Assignment { deadline, priority, endpoint, is_behind, .. } = *assignment;
+        if Instant::now() >= deadline {
+            return Err(CaptionError::DeadlineExceeded);
+        }
         if is_behind {
             return Ok(self.admission.enter_behind());
         }
-        let permit = self.admission.enter(sequences);
+        let permit = self.admission.enter(Entrance { sequences, priority, endpoint, deadline });
         permit.map_err(|refused| CaptionError::Overloaded { retry_after_s: refused.retry_after_s })
     }
 
