@@ -16,6 +16,7 @@ use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceReq
 use lede_origin::engine::{EngineHandle, EngineLimits, EngineStatus};
 use lede_origin::models::{Dialect, MarkerDialect, Model};
 use lede_shared::api::Style;
+use lede_shared::plan::Priority;
 
 const ROWS_MAX: usize = 8;
 
@@ -170,6 +171,7 @@ fn request(model: &Model, text: &str, seed: u8) -> SequenceRequest {
         sampling: Sampling::Nucleus { temperature: 0.8, top_p: 0.95 },
         stream_seed: [seed; 32],
         completion_tokens_max: 160,
+        priority: Priority::Normal,
         deadline: Instant::now() + Duration::from_secs(60),
         listener: None,
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use lede_shared::plan::Priority;
 use tokio::sync::oneshot;
 
 use super::EngineCounters;
@@ -25,6 +26,8 @@ pub struct SequenceRequest {
     pub stream_seed: StreamSeed,
     /// Most entries to write, the end marker included.
     pub completion_tokens_max: usize,
+    /// Who goes first when there is not enough room for all.
+    pub priority: Priority,
     /// When nobody waits any more.
     pub deadline: Instant,
     /// Who wants to hear the caption while it is written.
