@@ -148,7 +148,7 @@ fn closing_a_row_leaves_the_others_as_they_are() {
 }
 
 async fn engine(model: &Model) -> EngineHandle {
-    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX };
+    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX, ..EngineLimits::default() };
     let model = model.clone();
     let engine = EngineHandle::start(limits, move || -> Result<Box<dyn Backend>, String> { Ok(backend(&model)) });
     let engine = engine.unwrap();

@@ -230,6 +230,7 @@ fn not_submitted(error: SubmitError) -> CaptionError {
 fn not_finished(error: SequenceError) -> CaptionError {
     match error {
         SequenceError::DeadlineExceeded => CaptionError::DeadlineExceeded,
+        SequenceError::Cancelled => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
         SequenceError::BackendFailed | SequenceError::NothingToChoose | SequenceError::ConstraintFailed => {
             CaptionError::Internal(error.to_string())
         }
