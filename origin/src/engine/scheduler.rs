@@ -109,6 +109,13 @@ impl Scheduler {
             .map(|first| first.id)
     }
 
+    /// Who of several that run is the first to make room when there is not enough for all.
+    #[must_use]
+    pub fn least_urgent(&self) -> Option<SequenceId> {
+        let urgency = |standing: &&Standing| (standing.is_overdue, standing.urgency(standing.waited));
+        self.running.iter().min_by_key(urgency).filter(|_| self.running.len() > 1).map(|last| last.id)
+    }
+
     /// The one that waits and can go on without its memory best, of those that `rests` names.
     #[must_use]
     pub fn resting(&self, now: Instant, rests: impl Fn(SequenceId) -> bool) -> Option<SequenceId> {

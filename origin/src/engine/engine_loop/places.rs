@@ -1,7 +1,8 @@
 //! Who gets a place on the device, and the memory for it.
 //!
-//! Somebody starts only when what it can come to need and what those who run can come to need are free together. So nobody
-//! who runs is ever without memory: what rests and what is kept has to go first.
+//! Nobody knows how long an answer becomes, and the most that it may be is the whole context: to reserve that for each would
+//! leave most memory empty. So one starts when there is some headroom for it and for all who run, and when that was not
+//! enough, what is kept gives way, then who rests, then the least urgent of those who run, who reads anew later.
 
 use std::time::Instant;
 
@@ -10,7 +11,11 @@ use crate::backend::{Backend, BackendError, BackendShape, FailureKind, Prefix, R
 use crate::engine::prefix_index::{Beginning, PrefixIndex};
 use crate::engine::scheduler::{SequenceId, Turn};
 use crate::engine::sequence::{Sequence, SequenceError};
+use crate::engine::speculation::GUESSED_TOKENS_MAX;
 use crate::engine::stats::{EngineCounters, count, set};
+
+/// Entries beyond those that it knows for which one who starts finds memory, and so do all who run.
+const HEADROOM_TOKENS: usize = 64;
 
 /// The device and what is known of what its rows hold.
 pub(super) struct Rows {
@@ -31,12 +36,13 @@ impl Rows {
         self.shape
     }
 
-    /// Positions that a sequence may come to need beyond those that it has, in whole blocks.
-    fn growth(&self, sequence: &Sequence) -> usize {
+    /// Positions that a sequence needs beyond those that it has to hold what it knows and `headroom` more, in whole blocks.
+    fn growth(&self, sequence: &Sequence, headroom: usize) -> usize {
         let block = self.backend.block_tokens().max(1);
         let blocks = |positions: usize| positions.div_ceil(block);
         let has = if sequence.row().is_some() { blocks(sequence.held()) } else { 0 };
-        blocks(sequence.positions_max()).saturating_sub(has) * block
+        let wanted = (sequence.ids().len() + headroom).min(sequence.positions_max());
+        blocks(wanted).saturating_sub(has) * block
     }
 
     /// Closes the row of a sequence that has one.
@@ -122,7 +128,19 @@ impl EngineLoop {
         for id in running {
             self.open_row(id, now)?;
         }
+        self.make_room_for_step(now);
         Ok(())
+    }
+
+    /// Frees memory until all who run can take their step. The most urgent of them always goes on.
+    fn make_room_for_step(&mut self, now: Instant) {
+        while self.rows.backend.positions_free() < self.needed(None, GUESSED_TOKENS_MAX) {
+            if !self.rows.give_up_kept() && !self.give_up_resting(None, now) {
+                let Some(id) = self.scheduler.least_urgent() else { return };
+                self.preempt(id, now);
+                self.give_up_row(id);
+            }
+        }
     }
 
     /// Lets one run who waits, when there is memory for it.
@@ -147,30 +165,34 @@ impl EngineLoop {
         true
     }
 
-    /// Frees memory until one who waits can run to its end with all who go on running.
+    /// Frees memory until one who waits can run beside all who go on running.
     fn make_room(&mut self, turn: Turn, now: Instant) -> bool {
         let Some(priority) = self.sequences.get(&turn.id).map(|sequence| sequence.priority) else { return false };
-        while self.rows.backend.positions_free() < self.needed(turn) {
-            if self.rows.give_up_kept() {
-                continue;
-            }
-            let holds_row =
-                |id| id != turn.id && self.sequences.get(&id).is_some_and(|sequence| sequence.row().is_some());
-            let resting = self.scheduler.resting(now, holds_row);
-            let Some(id) = resting.or_else(|| self.scheduler.preemptible(priority)) else { return false };
-            if resting.is_none() {
+        while self.rows.backend.positions_free() < self.needed(Some(turn), HEADROOM_TOKENS) {
+            if !self.rows.give_up_kept() && !self.give_up_resting(Some(turn.id), now) {
+                let Some(id) = self.scheduler.preemptible(priority) else { return false };
                 self.preempt(id, now);
+                self.give_up_row(id);
             }
-            self.give_up_row(id);
         }
         true
     }
 
-    /// What has to be free for a turn.
-    fn needed(&self, turn: Turn) -> usize {
+    /// What has to be free for all who run after a turn to have `headroom` entries more.
+    fn needed(&self, turn: Option<Turn>, headroom: usize) -> usize {
+        let (comes, goes) = (turn.map(|turn| turn.id), turn.and_then(|turn| turn.instead_of));
         let running = self.scheduler.running().iter().map(|standing| standing.id);
-        let going_on = running.filter(|id| Some(*id) != turn.instead_of).chain([turn.id]);
-        going_on.filter_map(|id| Some(self.rows.growth(self.sequences.get(&id)?))).sum()
+        let going_on = running.filter(|id| Some(*id) != goes).chain(comes);
+        going_on.filter_map(|id| Some(self.rows.growth(self.sequences.get(&id)?, headroom))).sum()
+    }
+
+    /// Gives up the row of one who rests. False when nobody but `spared` does.
+    pub(super) fn give_up_resting(&mut self, spared: Option<SequenceId>, now: Instant) -> bool {
+        let holds_row =
+            |id| Some(id) != spared && self.sequences.get(&id).is_some_and(|sequence| sequence.row().is_some());
+        let resting = self.scheduler.resting(now, holds_row);
+        resting.into_iter().for_each(|id| self.give_up_row(id));
+        resting.is_some()
     }
 
     /// Takes the place of one who runs. What it has read stays on the device.

@@ -188,12 +188,8 @@ impl EngineLoop {
     /// Makes room in the order in which it is missed least: what is kept, who rests, the last of those who read. Who read
     /// alone and still had no room never will.
     fn not_enough_memory(&mut self, last: SequenceId, now: Instant) {
-        let holds_row = |id| self.sequences.get(&id).is_some_and(|sequence| sequence.row().is_some());
-        if self.rows.give_up_kept() {
+        if self.rows.give_up_kept() || self.give_up_resting(None, now) {
             return;
-        }
-        if let Some(resting) = self.scheduler.resting(now, holds_row) {
-            return self.give_up_row(resting);
         }
         if self.scheduler.running().len() == 1 {
             return self.fail(last);
