@@ -171,8 +171,9 @@ impl App {
             _ if self.captions.is_ready() => "ready",
             EngineStatus::Loading => "loading",
             EngineStatus::Ready(_) => "ready",
+            EngineStatus::Stalled => "stalled",
+            EngineStatus::Rebuilding => "rebuilding",
             EngineStatus::Failed(_) => "failed",
-            EngineStatus::Stopped => "stopped",
         }
     }
 }
