@@ -232,7 +232,8 @@ impl Device {
             staging.buffer.unmap();
         }
         waited?;
-        let mapped = mapped.try_recv().map_err(|error| failed(&error))?;
+        // Another thread that waits may be the one that is told.
+        let mapped = mapped.recv_timeout(timeout).map_err(|error| failed(&error))?;
         mapped.map_err(|error| failed(&error))?;
         let view = staging.buffer.get_mapped_range(..bytes).map_err(|error| failed(&error))?;
         bytemuck::cast_slice_mut::<T, u8>(contents).copy_from_slice(&view);

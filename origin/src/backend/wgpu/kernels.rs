@@ -14,7 +14,6 @@ pub mod gather;
 pub mod linear;
 pub mod norm;
 pub mod rotary;
-pub mod select;
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -183,6 +182,11 @@ impl Source {
     fn constant(mut self, name: &str, value: usize) -> Self {
         // Writing into a string cannot fail.
         let _infallible = writeln!(self.text, "const {name}: u32 = {value}u;");
+        self
+    }
+
+    fn flag(mut self, name: &str, value: bool) -> Self {
+        let _infallible = writeln!(self.text, "const {name}: bool = {value};");
         self
     }
 

@@ -53,3 +53,6 @@ impl Attention<'_> {
         kernels.bind(&source, &buffers, Spread { workgroups: heads, entries: 1 })
     }
 }
+
+#[cfg(test)]
+mod tests;

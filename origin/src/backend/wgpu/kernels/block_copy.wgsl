@@ -7,8 +7,8 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) id: vec3<u32>) {
     if id.x < WORD_PAIRS {
         let source = pairs[group.y].x * WORD_PAIRS + id.x;
-        let target = pairs[group.y].y * WORD_PAIRS + id.x;
-        keys[target] = keys[source];
-        values[target] = values[source];
+        let aim = pairs[group.y].y * WORD_PAIRS + id.x;
+        keys[aim] = keys[source];
+        values[aim] = values[source];
     }
 }

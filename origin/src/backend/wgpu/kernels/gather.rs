@@ -33,3 +33,23 @@ impl Gather<'_> {
         kernels.bind(&source, &buffers, spread)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::wgpu::reference::{fetched, kernels, numbers, ran, uploaded};
+
+    #[test]
+    fn the_wanted_entries_come_in_the_order_wanted() {
+        for width in [4, 100, 576] {
+            let (x, y) = (numbers(1, 9 * width), uploaded(&vec![9.0f32; 4 * width]));
+            let wanted = [8u32, 0, 3, 3];
+            let gather = Gather { width, wanted: &uploaded(&wanted), x: &uploaded(&x), y: &y };
+            let call = gather.bind(&mut kernels()).expect("it compiles");
+            ran(|pass| call.record(pass, 3));
+            let expected = wanted[..3].iter().flat_map(|entry| &x[*entry as usize * width..][..width]);
+            let expected: Vec<f32> = expected.copied().chain(vec![9.0; width]).collect();
+            assert_eq!(fetched(&y, 4 * width), expected);
+        }
+    }
+}

@@ -76,6 +76,34 @@ struct Tile {
     rows: usize,
 }
 
+impl Way {
+    /// Its tiles, of few entries and of many. Rows are even in number for the sake of SwiGLU, and sums fit 32 lanes and
+    /// workgroup memory.
+    const fn tiles(self) -> &'static [Tile] {
+        match self {
+            Self::Alone => &[Tile { entries: 1, rows: 2 }, Tile { entries: 4, rows: 2 }, Tile { entries: 8, rows: 2 }],
+            Self::Subgroup(_) | Self::Workgroup => {
+                &[Tile { entries: 1, rows: 2 }, Tile { entries: 4, rows: 4 }, Tile { entries: 8, rows: 4 }]
+            }
+        }
+    }
+
+    const fn lanes(self) -> usize {
+        match self {
+            Self::Alone => 1,
+            Self::Subgroup(size) => size as usize,
+            Self::Workgroup => 32,
+        }
+    }
+
+    const fn invocations(self) -> usize {
+        match self {
+            Self::Alone => 64,
+            Self::Subgroup(_) | Self::Workgroup => 128,
+        }
+    }
+}
+
 impl LinearCall {
     /// Binds the layer for any number of entries.
     ///
@@ -107,3 +135,48 @@ impl LinearCall {
         }
     }
 }
+
+fn bind_part(
+    kernels: &mut Kernels,
+    layer: &Linear<'_>,
+    part: &MatrixPart,
+    (way, tile): (Way, Tile),
+) -> Result<Call, BackendError> {
+    let Matrix { precision, outputs, inputs, .. } = *layer.matrix;
+    let stride = if layer.output == Output::SwiGlu { outputs / 2 } else { outputs };
+    let units = precision.units(inputs);
+    let numbers = [part.rows.len(), units, inputs / 4, part.rows.start, stride, 0, 0, 0].map(|number| number as u32);
+    let shape = kernels.device().uniform("linear layer", &numbers)?;
+    let padded = units * precision.unit_weights() != inputs;
+    let source = source(layer, (way, tile), padded);
+    let scales = part.scales.as_ref();
+    let buffers = [Some(layer.count), Some(&shape), Some(&part.values), scales, Some(layer.x), Some(layer.y), layer.bias];
+    let rows = way.invocations() / way.lanes() * tile.rows;
+    kernels.bind(&source, &buffers, Spread { workgroups: part.rows.len().div_ceil(rows), entries: tile.entries })
+}
+
+fn source(layer: &Linear<'_>, (way, tile): (Way, Tile), padded: bool) -> Source {
+    let precision = layer.matrix.precision;
+    Source::new("linear")
+        .constant("ROWS", tile.rows)
+        .constant("ENTRIES", tile.entries as usize)
+        .constant("LANES", way.lanes())
+        .constant("INVOCATIONS", way.invocations())
+        .constant("ADD", Output::Add as usize)
+        .constant("SWIGLU", Output::SwiGlu as usize)
+        .constant("OUTPUT", layer.output as usize)
+        .constant("ROWS_STEP", if layer.output == Output::SwiGlu { 2 } else { 1 })
+        .flag("SCALED", precision.block_format().is_some())
+        .flag("PADDED", padded)
+        .weights(precision)
+        .with(if layer.bias.is_some() { include_str!("bias.wgsl") } else { include_str!("bias_none.wgsl") })
+        .with(include_str!("linear.wgsl"))
+        .with(match way {
+            Way::Alone => include_str!("linear_alone.wgsl"),
+            Way::Subgroup(_) => include_str!("linear_subgroup.wgsl"),
+            Way::Workgroup => include_str!("linear_workgroup.wgsl"),
+        })
+}
+
+#[cfg(test)]
+mod tests;

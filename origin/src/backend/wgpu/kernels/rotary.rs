@@ -76,3 +76,6 @@ pub fn angles(inverse_frequencies: &[f64], positions: usize) -> Vec<[f32; 2]> {
     };
     (0..positions).flat_map(turned).collect()
 }
+
+#[cfg(test)]
+mod tests;
