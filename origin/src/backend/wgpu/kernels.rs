@@ -14,6 +14,7 @@ pub mod gather;
 pub mod linear;
 pub mod norm;
 pub mod rotary;
+pub mod select;
 
 use std::{collections::HashMap, fmt::Write};
 
