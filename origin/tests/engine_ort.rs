@@ -43,6 +43,7 @@ fn backend(model: &Model) -> Box<dyn Backend> {
         intra_op_spinning: false,
         rows_max: ROWS_MAX,
         context_tokens_max: model.context_tokens_max(),
+        attention_bytes_max: None,
         sizes: None,
     };
     ort::open(&settings).unwrap()
