@@ -16,7 +16,7 @@ use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
 use crate::config::{Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
 use crate::engine::vocabulary::Vocabulary;
-use crate::engine::{EngineHandle, EngineStatus};
+use crate::engine::{BackendSource, EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
 use crate::models::{ChatModel, ModelError, OpeningModel};
@@ -90,12 +90,17 @@ impl App {
         let model = OpeningModel::named_in(&config.model.model_dir)?;
         let library = config.model.library()?;
         let (opening, limits) = (model.clone(), config.engine.limits());
+        let survival = config.survival.limits();
         let (engine, config) = (config.engine.clone(), config.model.clone());
-        let load = move || {
-            let opened = opening.open(&config.model_dir, &config.chat_settings());
-            let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
+        let open = move || {
+            let model = match opening.get() {
+                Some(model) => model,
+                None => opening
+                    .open(&config.model_dir, &config.chat_settings())
+                    .map_err(|error| format!("the model cannot be opened: {error}"))?,
+            };
             let settings = OrtSettings {
-                library,
+                library: library.clone(),
                 model_file: model.graph_file().to_owned(),
                 execution_providers: config.execution_providers.clone(),
                 intra_op_threads: config.intra_op_threads,
@@ -107,7 +112,8 @@ impl App {
             };
             load_backend(&settings, model.vocabulary()).map_err(|error| error.to_string())
         };
-        let engine = EngineHandle::start(limits, load)?;
+        let sources = vec![BackendSource::new("ort", open)];
+        let engine = EngineHandle::supervised((limits, survival), sources)?;
         Ok((model, engine))
     }
 
