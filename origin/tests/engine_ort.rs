@@ -18,6 +18,7 @@ use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceReq
 use lede_origin::engine::{EngineHandle, EngineLimits, EngineStatus};
 use lede_origin::models::{Dialect, MarkerDialect, Model};
 use lede_shared::api::Style;
+use lede_shared::plan::Priority;
 use rows::{largest_difference, opened, stepped};
 
 const ROWS_MAX: usize = 8;
@@ -42,6 +43,7 @@ fn backend(model: &Model) -> Box<dyn Backend> {
         intra_op_spinning: false,
         rows_max: ROWS_MAX,
         context_tokens_max: model.context_tokens_max(),
+        attention_bytes_max: None,
         sizes: None,
     };
     ort::open(&settings).unwrap()
@@ -129,7 +131,7 @@ fn closing_a_row_leaves_the_others_as_they_are() {
 }
 
 async fn engine(model: &Model) -> EngineHandle {
-    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX };
+    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX, ..EngineLimits::default() };
     let model = model.clone();
     let engine = EngineHandle::start(limits, move || -> Result<Box<dyn Backend>, String> { Ok(backend(&model)) });
     let engine = engine.unwrap();
@@ -152,6 +154,7 @@ fn request(model: &Model, text: &str, seed: u8) -> SequenceRequest {
         sampling: Sampling::Nucleus { temperature: 0.8, top_p: 0.95 },
         stream_seed: [seed; 32],
         completion_tokens_max: 160,
+        priority: Priority::Normal,
         deadline: Instant::now() + Duration::from_secs(60),
         listener: None,
     }

@@ -47,6 +47,7 @@ fn open(graph: &Path) -> Box<dyn Backend> {
         intra_op_spinning: false,
         rows_max: ROWS_MAX,
         context_tokens_max: 128,
+        attention_bytes_max: None,
         sizes: None,
     };
     ort::open(&settings).unwrap_or_else(|error| panic!("{}: {error}", graph.display()))
