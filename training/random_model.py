@@ -375,8 +375,8 @@ def write_golden_prompt(out):
     write_json(out / PROMPT_FILE, {"messages": messages, "text": text, "ids": ids})
 
 
-def write(preset, out):
-    """The whole folder."""
+def write(preset, out, keeps_weights=False):
+    """The whole folder; with the weights as safetensors beside the graph on wish."""
     out.mkdir(parents=True, exist_ok=True)
     model = random_model(preset, *write_text_side(preset, out))
     generation = (out / "generation_config.json").read_text()
@@ -386,6 +386,8 @@ def write(preset, out):
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (weights / name).write_bytes((out / name).read_bytes())
         (out / "config.json").write_bytes((weights / "config.json").read_bytes())
+        if keeps_weights:
+            (out / "model.safetensors").write_bytes((weights / "model.safetensors").read_bytes())
         export = export_genai if preset.layout == "genai" else export_transformers_js
         export(weights, out / "onnx", preset.golden)
     (out / "generation_config.json").write_text(generation)
@@ -401,9 +403,10 @@ def main():
     parser.add_argument("--preset", choices=PRESETS, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--golden", action="store_true", help="transformers' logits also for a large model")
+    parser.add_argument("--weights", action="store_true", help="model.safetensors beside the graph")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = write(PRESETS[arguments.preset], arguments.out)
+    model = write(PRESETS[arguments.preset], arguments.out, arguments.weights)
     if arguments.golden:
         write_golden(model, arguments.out, GOLDEN_PROMPTS_LARGE)
     size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
