@@ -4,18 +4,22 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod rows;
+
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lede_origin::backend::ort::{self, ExecutionProviderName, OrtSettings};
-use lede_origin::backend::{Backend, LogitsWanted, Row, RowWork};
+use lede_origin::backend::{Backend, Row};
 use lede_origin::engine::constraint::{CaptionRules, Constraint};
 use lede_origin::engine::sampler::Sampling;
 use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
 use lede_origin::engine::{EngineHandle, EngineLimits, EngineStatus};
 use lede_origin::models::{Dialect, MarkerDialect, Model};
 use lede_shared::api::Style;
+use lede_shared::plan::Priority;
+use rows::{largest_difference, opened, stepped};
 
 const ROWS_MAX: usize = 8;
 
@@ -39,6 +43,7 @@ fn backend(model: &Model) -> Box<dyn Backend> {
         intra_op_spinning: false,
         rows_max: ROWS_MAX,
         context_tokens_max: model.context_tokens_max(),
+        attention_bytes_max: None,
         sizes: None,
     };
     ort::open(&settings).unwrap()
@@ -60,27 +65,6 @@ fn prompt(model: &Model, text: &str) -> Vec<u32> {
     ids
 }
 
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-}
-
-/// A row that has read `ids`, and the logits after them.
-fn opened(backend: &mut dyn Backend, ids: &[u32]) -> (Row, Vec<f32>) {
-    let row = backend.open(None).unwrap();
-    backend.submit(&[RowWork { row, ids, logits: LogitsWanted::Last }]).unwrap();
-    (row, backend.logits(0, ids.len() - 1).unwrap().to_vec())
-}
-
-/// The logits of each row after one entry more.
-fn stepped(backend: &mut dyn Backend, rows: &[Row], id: u32) -> Vec<Vec<f32>> {
-    let ids = [id];
-    let work: Vec<RowWork<'_>> =
-        rows.iter().map(|row| RowWork { row: *row, ids: &ids, logits: LogitsWanted::Last }).collect();
-    backend.submit(&work).unwrap();
-    (0..rows.len()).map(|item| backend.logits(item, 0).unwrap().to_vec()).collect()
-}
-
 #[test]
 fn reading_a_prompt_and_then_stepping_gives_the_logits_of_reading_all_at_once() {
     let model = model();
@@ -90,7 +74,7 @@ fn reading_a_prompt_and_then_stepping_gives_the_logits_of_reading_all_at_once() 
     let (row, short) = opened(backend.as_mut(), head);
     let mut last = Vec::new();
     for id in tail {
-        last = stepped(backend.as_mut(), &[row], *id).remove(0);
+        last = stepped(backend.as_mut(), &[row], &[*id]).remove(0);
     }
     backend.close(row);
     let (_, whole) = opened(backend.as_mut(), &ids);
@@ -111,7 +95,7 @@ fn rows_of_different_lengths_step_together_as_each_does_alone() {
         let (row, _) = opened(backend.as_mut(), prompt);
         let mut logits = Vec::new();
         for id in &steps {
-            logits = stepped(backend.as_mut(), &[row], *id).remove(0);
+            logits = stepped(backend.as_mut(), &[row], &[*id]).remove(0);
         }
         alone.push(logits);
         backend.close(row);
@@ -119,7 +103,7 @@ fn rows_of_different_lengths_step_together_as_each_does_alone() {
     let rows: Vec<Row> = prompts.iter().map(|prompt| opened(backend.as_mut(), prompt).0).collect();
     let mut together = Vec::new();
     for id in &steps {
-        together = stepped(backend.as_mut(), &rows, *id);
+        together = stepped(backend.as_mut(), &rows, &vec![*id; rows.len()]);
     }
     // Else the comparison would say nothing: other prompts must give other logits.
     assert!(largest_difference(&together[0], &together[1]) > 1e-2);
@@ -135,19 +119,19 @@ fn closing_a_row_leaves_the_others_as_they_are() {
     let keep = prompt(&model, "a yellow umbrella");
     let gone = prompt(&model, "a long and winding story about something else entirely");
     let (row, _) = opened(backend.as_mut(), &keep);
-    let expected = stepped(backend.as_mut(), &[row], keep[3]).remove(0);
+    let expected = stepped(backend.as_mut(), &[row], &keep[3..4]).remove(0);
     backend.close(row);
     let (first, _) = opened(backend.as_mut(), &gone);
     let (second, _) = opened(backend.as_mut(), &gone);
     let (row, _) = opened(backend.as_mut(), &keep);
     backend.close(first);
     backend.close(second);
-    let after = stepped(backend.as_mut(), &[row], keep[3]).remove(0);
+    let after = stepped(backend.as_mut(), &[row], &keep[3..4]).remove(0);
     assert_eq!(largest_difference(&after, &expected), 0.0, "a row must not depend on its neighbours at all");
 }
 
 async fn engine(model: &Model) -> EngineHandle {
-    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX };
+    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX, ..EngineLimits::default() };
     let model = model.clone();
     let engine = EngineHandle::start(limits, move || -> Result<Box<dyn Backend>, String> { Ok(backend(&model)) });
     let engine = engine.unwrap();
@@ -170,6 +154,7 @@ fn request(model: &Model, text: &str, seed: u8) -> SequenceRequest {
         sampling: Sampling::Nucleus { temperature: 0.8, top_p: 0.95 },
         stream_seed: [seed; 32],
         completion_tokens_max: 160,
+        priority: Priority::Normal,
         deadline: Instant::now() + Duration::from_secs(60),
         listener: None,
     }

@@ -4,12 +4,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod rows;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lede_origin::backend::Backend;
 use lede_origin::backend::ort::{self, ExecutionProviderName, OrtSettings};
+use lede_origin::backend::{Backend, LogitsWanted, Row, RowWork};
 use lede_origin::models::{ChatModel, ChatSettings};
+use rows::{largest_difference, opened, stepped};
 use serde::Deserialize;
 
 const ROWS_MAX: usize = 4;
@@ -44,31 +47,22 @@ fn open(graph: &Path) -> Box<dyn Backend> {
         intra_op_spinning: false,
         rows_max: ROWS_MAX,
         context_tokens_max: 128,
+        attention_bytes_max: None,
         sizes: None,
     };
     ort::open(&settings).unwrap_or_else(|error| panic!("{}: {error}", graph.display()))
-}
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    // Written so that NaN is the largest.
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(
-        0.0,
-        |largest, difference| {
-            if difference <= largest { largest } else { difference }
-        },
-    )
 }
 
 /// Prefill and decode, each compared; the largest difference of all.
 fn difference_from_transformers(backend: &mut dyn Backend, cases: &[Expected]) -> f32 {
     let mut largest = 0.0f32;
     for case in cases {
-        let mut written = vec![backend.prefill(&case.prompt_ids).unwrap().to_vec()];
+        let (row, logits) = opened(backend, &case.prompt_ids);
+        let mut written = vec![logits];
         for id in &case.decoded_ids {
-            written.push(backend.decode(&[*id]).unwrap().to_vec());
+            written.extend(stepped(backend, &[row], &[*id]));
         }
-        backend.release(0);
+        backend.close(row);
         for (written, expected) in written.iter().zip(&case.logits) {
             largest = largest.max(largest_difference(written, expected));
         }
@@ -99,22 +93,22 @@ fn sequences_of_different_lengths_do_not_touch_each_other_in_any_layout() {
         let folder = fixture(model);
         let cases = expected(&folder);
         let mut backend = open(&folder.join("onnx/model.onnx"));
-        for case in &cases {
-            backend.prefill(&case.prompt_ids).unwrap();
-        }
+        let rows: Vec<Row> = cases.iter().map(|case| opened(backend.as_mut(), &case.prompt_ids).0).collect();
         let steps: Vec<u32> = cases.iter().map(|case| case.decoded_ids[0]).collect();
-        let width = backend.shape().vocabulary_entries;
-        let logits = backend.decode(&steps).unwrap();
-        for (case, logits) in cases.iter().zip(logits.chunks_exact(width)) {
-            let difference = largest_difference(logits, &case.logits[1]);
+        for (case, logits) in cases.iter().zip(stepped(backend.as_mut(), &rows, &steps)) {
+            let difference = largest_difference(&logits, &case.logits[1]);
             assert!(difference <= DIFFERENCE_MAX, "{model}: {difference}");
         }
-        // The last row takes the first one's place and goes on as before.
-        backend.release(0);
-        let logits = backend.decode(&[cases[1].decoded_ids[1]]).unwrap();
-        assert!(largest_difference(logits, &cases[1].logits[2]) <= DIFFERENCE_MAX, "{model}");
-        let full = vec![1; 128];
-        assert!(backend.prefill(&full).is_err() && backend.decode(&[1, 1]).is_err(), "{model}");
+        // The last row goes on as before.
+        backend.close(rows[0]);
+        let logits = stepped(backend.as_mut(), &rows[1..2], &cases[1].decoded_ids[1..2]).remove(0);
+        assert!(largest_difference(&logits, &cases[1].logits[2]) <= DIFFERENCE_MAX, "{model}");
+        let more_than_fits = vec![1; 129];
+        let row = backend.open(None).unwrap();
+        let work = RowWork { row, ids: &more_than_fits, logits: LogitsWanted::Last };
+        assert!(backend.submit(&[work]).is_err(), "{model}");
+        let work = RowWork { row: rows[0], ids: &[1], logits: LogitsWanted::Last };
+        assert!(backend.submit(&[work]).is_err(), "{model}: a closed row");
     }
 }
 

@@ -1,45 +1,52 @@
 //! ONNX Runtime as a backend, for decoders with an attention cache as inputs and outputs: onnxruntime-genai's export
 //! (GroupQueryAttention, shared buffers, batched) and that of optimum and transformers.js (one sequence at a time).
+//!
+//! `submit` runs the graph and returns when it is done. `docs/decisions/0032-onnx-runtime-as-a-backend.md` says why.
 
 mod attention_cache;
+mod batch;
+mod buffer;
 mod concatenating;
-mod dense;
 mod execution_providers;
 mod graph;
-mod lane;
+mod head;
 mod open;
+mod places;
+mod rows;
 mod runtime;
 mod session;
+mod shared_buffers;
+mod step_logits;
 
 pub use execution_providers::{ExecutionProviderName, UnknownExecutionProvider};
 pub use graph::GraphSizes;
 pub use open::open;
 pub use session::OrtSettings;
 
-use crate::backend::{BackendError, BackendShape};
+use crate::backend::{BackendError, FailureKind};
 
-/// A prompt needs a free row and room for itself and one entry more.
-fn check_prompt(shape: BackendShape, rows: usize, prompt_ids: &[u32]) -> Result<(), BackendError> {
-    if rows == shape.rows_max {
-        return Err(BackendError::new("prefill", "no row is free"));
+/// What ONNX Runtime says when it has no memory, by the pieces of its messages.
+const OUT_OF_MEMORY: [&str; 4] = ["Failed to allocate memory", "bad_alloc", "out of memory", "OUT_OF_MEMORY"];
+/// What it says when a device is gone or can no longer be trusted, after which every further call fails.
+const LOST: [&str; 3] = ["CUDA failure", "DEVICE_REMOVED", "DEVICE_HUNG"];
+
+/// The device failed, or what is left of it.
+fn failed(context: &'static str) -> impl Fn(ort::Error) -> BackendError {
+    move |error| {
+        let cause = error.to_string();
+        let says = |pieces: &[&str]| pieces.iter().any(|piece| cause.contains(piece));
+        let kind = if says(&OUT_OF_MEMORY) {
+            FailureKind::OutOfMemory
+        } else if says(&LOST) {
+            FailureKind::Lost
+        } else {
+            FailureKind::Failed
+        };
+        BackendError::of_kind(kind, context, cause)
     }
-    if !(1..shape.context_tokens_max).contains(&prompt_ids.len()) {
-        return Err(BackendError::new("prefill", "the prompt is empty or does not fit"));
-    }
-    Ok(())
 }
 
-/// A step needs an id and room in each row.
-fn check_step(
-    shape: BackendShape,
-    mut lengths: impl ExactSizeIterator<Item = usize>,
-    input_ids: &[u32],
-) -> Result<(), BackendError> {
-    if input_ids.len() != lengths.len() || input_ids.is_empty() {
-        return Err(BackendError::new("decode", "there must be one id for each row"));
-    }
-    if lengths.any(|length| length >= shape.context_tokens_max) {
-        return Err(BackendError::new("decode", "a row is full"));
-    }
-    Ok(())
+/// There was no memory for it.
+fn no_memory(context: &'static str) -> impl Fn(ort::Error) -> BackendError {
+    move |error| BackendError::of_kind(FailureKind::OutOfMemory, context, error)
 }

@@ -32,7 +32,8 @@ pub struct ModelConfig {
     pub context_tokens_max: usize,
     /// `LEDE_ORT_LIBRARY`: ONNX Runtime's shared library. Needed to start.
     pub ort_library: Option<PathBuf>,
-    /// `LEDE_EXECUTION_PROVIDERS`: in order of preference, from cpu, cuda, tensorrt, coreml, directml. Default cpu.
+    /// `LEDE_EXECUTION_PROVIDERS`: in order of preference, from cpu, cuda, tensorrt, coreml, directml, or auto,
+    /// the default: the first of cuda, coreml, directml and cpu that can run the model.
     pub execution_providers: Vec<ExecutionProviderName>,
     /// `LEDE_INTRA_OP_THREADS`: threads of one operator; 0, the default, leaves it to ONNX Runtime.
     pub intra_op_threads: usize,
@@ -65,7 +66,7 @@ impl Default for Raw {
             model_precision: "auto".to_owned(),
             context_tokens_max: CONTEXT_TOKENS_MAX_DEFAULT,
             ort_library: None,
-            execution_providers: "cpu".to_owned(),
+            execution_providers: "auto".to_owned(),
             intra_op_threads: 0,
             intra_op_spinning: false,
         }
@@ -89,8 +90,7 @@ impl ModelConfig {
             }
             (None, folder) => folder.unwrap_or_else(|| PathBuf::from("models/lede-nano")),
         };
-        let execution_providers: Result<Vec<ExecutionProviderName>, _> =
-            raw.execution_providers.split(',').map(str::parse).collect();
+        let execution_providers = ExecutionProviderName::list(&raw.execution_providers);
         Ok(Self {
             model_dir,
             model: raw.model,

@@ -1,5 +1,6 @@
 //! Which device ONNX Runtime computes on.
 
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use ort::ep::{self, ExecutionProvider};
@@ -12,7 +13,7 @@ pub enum ExecutionProviderName {
     Cpu,
     /// NVIDIA GPUs.
     Cuda,
-    /// NVIDIA GPUs through TensorRT.
+    /// NVIDIA GPUs through TensorRT, and through CUDA where it has no operator.
     TensorRt,
     /// Apple's neural engine and GPUs.
     CoreMl,
@@ -20,9 +21,18 @@ pub enum ExecutionProviderName {
     DirectMl,
 }
 
+/// What `auto` stands for. TensorRT has to be named: it has no GroupQueryAttention, builds engines for minutes, and is put
+/// together with CUDA anyway.
+const AUTO: [ExecutionProviderName; 4] = [
+    ExecutionProviderName::Cuda,
+    ExecutionProviderName::CoreMl,
+    ExecutionProviderName::DirectMl,
+    ExecutionProviderName::Cpu,
+];
+
 /// No execution provider goes by that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an execution provider; known are cpu, cuda, tensorrt, coreml, directml")]
+#[error("{0:?} is not an execution provider; known are auto, cpu, cuda, tensorrt, coreml, directml")]
 pub struct UnknownExecutionProvider(String);
 
 impl FromStr for ExecutionProviderName {
@@ -40,12 +50,38 @@ impl FromStr for ExecutionProviderName {
     }
 }
 
+impl Display for ExecutionProviderName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+            Self::CoreMl => "coreml",
+            Self::DirectMl => "directml",
+        })
+    }
+}
+
 impl ExecutionProviderName {
-    fn register(self, builder: &mut SessionBuilder) -> Result<(), String> {
+    /// Names with commas between them, in order of preference, or `auto`.
+    ///
+    /// # Errors
+    /// When one is unknown.
+    pub fn list(names: &str) -> Result<Vec<Self>, UnknownExecutionProvider> {
+        if names.trim().eq_ignore_ascii_case("auto") {
+            return Ok(AUTO.to_vec());
+        }
+        names.split(',').map(str::parse).collect()
+    }
+
+    pub(super) fn register(self, builder: &mut SessionBuilder) -> Result<(), String> {
         match self {
             Self::Cpu => Ok(()),
             Self::Cuda => try_register(&ep::CUDA::default(), builder),
-            Self::TensorRt => try_register(&ep::TensorRT::default(), builder),
+            Self::TensorRt => {
+                try_register(&ep::TensorRT::default(), builder)?;
+                try_register(&ep::CUDA::default(), builder)
+            }
             Self::CoreMl => try_register(&ep::CoreML::default(), builder),
             Self::DirectMl => try_register(&ep::DirectML::default(), builder),
         }
@@ -60,17 +96,18 @@ fn try_register<P: ExecutionProvider>(provider: &P, builder: &mut SessionBuilder
     }
 }
 
-/// Registers the first of `wanted` that can be had and says in the log which one, and why not the ones before it.
-pub(super) fn choose(wanted: &[ExecutionProviderName], builder: &mut SessionBuilder) -> ExecutionProviderName {
-    for name in wanted {
-        match name.register(builder) {
-            Ok(()) => {
-                tracing::info!(chosen = ?name, ?wanted, "execution provider chosen: the first in the list that can be had");
-                return *name;
-            }
-            Err(reason) => tracing::warn!(refused = ?name, reason, "execution provider cannot be had"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_ends_with_the_processor_and_a_list_is_taken_as_it_is() {
+        assert_eq!(ExecutionProviderName::list(" Auto ").unwrap().last(), Some(&ExecutionProviderName::Cpu));
+        let named = [ExecutionProviderName::TensorRt, ExecutionProviderName::Cpu];
+        assert_eq!(ExecutionProviderName::list("tensorrt, cpu").unwrap(), named);
+        for name in named.into_iter().chain(AUTO) {
+            assert_eq!(name.to_string().parse(), Ok(name));
         }
+        assert!(ExecutionProviderName::list("cpu,").is_err() && ExecutionProviderName::list("cpu,auto").is_err());
     }
-    tracing::warn!(?wanted, "none of the execution providers can be had; the processor computes");
-    ExecutionProviderName::Cpu
 }

@@ -3,9 +3,13 @@
 //! Two layouts share these names. In onnxruntime-genai's, attention extends a buffer in place; in that of optimum and
 //! transformers.js, `present` is `past` with the new positions appended.
 
-use ort::session::Session;
-use ort::value::{Outlet, TensorElementType, ValueType};
+use std::rc::Rc;
 
+use ort::memory::Allocator;
+use ort::session::Session;
+use ort::value::{DynTensor, DynValue, Outlet, TensorElementType, ValueType};
+
+use super::head::{Head, WANTED};
 use crate::backend::BackendError;
 
 const PAST: &str = "past_key_values.";
@@ -25,13 +29,17 @@ pub struct GraphSizes {
 /// A decoder's signature.
 #[derive(Clone, Debug)]
 pub(super) struct Graph {
-    pub(super) cache: CacheSignature,
+    pub(super) cache: Rc<CacheSignature>,
     /// Positions are given, `[rows, entries]`; otherwise the graph counts them itself.
     pub(super) takes_position_ids: bool,
     /// An older form of the layout: a flag says whether there is a past.
     pub(super) takes_cache_branch: bool,
+    /// It is told which entries' logits are wanted, and computes no others.
+    pub(super) takes_wanted: bool,
+    /// Rows of a batch change each other's results.
+    pub(super) scales_per_batch: bool,
     pub(super) vocabulary_entries: usize,
-    logits_type: TensorElementType,
+    pub(super) logits_type: TensorElementType,
     /// The lengths of past and present say that one is the other and more.
     says_concatenating: bool,
 }
@@ -48,7 +56,7 @@ pub(super) struct CacheSignature {
 
 impl Graph {
     /// Reads the signature off a session.
-    pub(super) fn of(session: &Session, sizes: Option<GraphSizes>) -> Result<Self, BackendError> {
+    pub(super) fn of(session: &Session, head: Head, sizes: Option<GraphSizes>) -> Result<Self, BackendError> {
         let has_input = |name: &str| session.inputs().iter().any(|input| input.name() == name);
         for needed in ["input_ids", "attention_mask"] {
             if !has_input(needed) {
@@ -66,9 +74,11 @@ impl Graph {
         let vocabulary_entries = declared.or(sizes.map(|sizes| sizes.vocabulary_entries));
         let graph = Self {
             says_concatenating: cache.names.iter().all(|(_, present)| says_sum(output(session, present))),
-            cache,
+            cache: Rc::new(cache),
             takes_position_ids: has_input("position_ids"),
             takes_cache_branch: has_input("use_cache_branch"),
+            takes_wanted: has_input(WANTED),
+            scales_per_batch: head.scales_per_batch,
             vocabulary_entries: vocabulary_entries.ok_or_else(|| unsupported("its logits have no fixed width"))?,
             logits_type,
         };
@@ -78,13 +88,14 @@ impl Graph {
         }
     }
 
+    /// Are cache and logits 32-bit floats?
+    pub(super) fn is_single(&self) -> bool {
+        [self.cache.element_type, self.logits_type] == [TensorElementType::Float32; 2]
+    }
+
     /// Could attention extend a shared buffer in place? Only a trial shows whether it does.
     pub(super) fn may_share_buffers(&self) -> bool {
-        let is_single = |element_type: TensorElementType| matches!(element_type, TensorElementType::Float32);
-        is_single(self.cache.element_type)
-            && is_single(self.logits_type)
-            && !self.takes_cache_branch
-            && !self.says_concatenating
+        !self.takes_cache_branch && !self.says_concatenating
     }
 }
 
@@ -119,10 +130,23 @@ impl CacheSignature {
         let head_size = positive(head_size).or(sizes.map(|sizes| sizes.head_size)).ok_or_else(open)?;
         Ok(Self { names, heads, head_size, element_type })
     }
+
+    /// Bytes that one position of one row takes.
+    pub(super) fn position_bytes(&self) -> usize {
+        let elements = self.names.len() * self.heads * self.head_size;
+        self.element_type.byte_size(elements).unwrap_or(elements)
+    }
+
+    /// The cache of a row that has read nothing: tensors of no positions.
+    pub(super) fn empty(&self) -> ort::Result<Vec<DynValue>> {
+        let shape = [1, self.heads, 0, self.head_size];
+        let tensor = |_| Ok(DynTensor::new(&Allocator::default(), self.element_type, shape)?.into_dyn());
+        self.names.iter().map(tensor).collect()
+    }
 }
 
 fn is_known(name: &str) -> bool {
-    let named = ["input_ids", "attention_mask", "position_ids", "use_cache_branch"];
+    let named = ["input_ids", "attention_mask", "position_ids", "use_cache_branch", WANTED];
     named.contains(&name) || name.starts_with(PAST)
 }
 

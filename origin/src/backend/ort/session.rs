@@ -1,18 +1,21 @@
-//! The backend itself: one prompt at a time, then all rows together, one entry each.
+//! Opening a graph: with which options, on which device.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
-use ort::session::{IoBinding, Session};
-use ort::value::Tensor;
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 
-use super::attention_cache::{AttentionCache, CacheLayout};
-use super::dense::DenseBackend;
-use super::execution_providers::{self, ExecutionProviderName};
-use super::graph::{Graph, GraphSizes};
-use super::lane::{Lane, LaneSettings};
+use super::batch::{Memory, Reach};
+use super::buffer::host;
+use super::execution_providers::ExecutionProviderName;
+use super::graph::GraphSizes;
+use super::head::{Head, gather_wanted};
 use super::runtime;
-use crate::backend::{BackendError, BackendShape};
+use crate::backend::BackendError;
+
+/// Most bytes of a graph's file, without the weights that lie beside it: the most that the format can have.
+const GRAPH_BYTES_MAX: u64 = 1 << 31;
 
 /// How to open a model.
 #[derive(Clone, Debug)]
@@ -21,193 +24,89 @@ pub struct OrtSettings {
     pub library: PathBuf,
     /// The exported graph.
     pub model_file: PathBuf,
-    /// In order of preference.
+    /// In order of preference; the processor comes last, named or not.
     pub execution_providers: Vec<ExecutionProviderName>,
     /// Threads of one operator; 0 leaves it to ONNX Runtime.
     pub intra_op_threads: usize,
     /// Let idle threads spin: faster on a machine of one's own, far slower on a shared one.
     pub intra_op_spinning: bool,
-    /// Most rows.
+    /// Most rows in a step.
     pub rows_max: usize,
     /// Positions in each row.
     pub context_tokens_max: usize,
+    /// Most bytes of attention keys and values. None: enough for twice as many full rows as a step can have, beside those of
+    /// the step itself.
+    pub attention_bytes_max: Option<u64>,
     /// Sizes for a graph that leaves its own open.
     pub sizes: Option<GraphSizes>,
 }
 
-/// A session with its rows.
-///
-/// Rows live in the narrowest lane (1, 2, 4, … rows) that holds them; a lane is made when it is first needed.
-pub(super) struct OrtBackend {
-    session: Session,
-    shape: BackendShape,
-    layout: CacheLayout,
-    takes_position_ids: bool,
-    on_host: bool,
-    prompt: PromptLane,
-    lanes: Vec<Lane>,
-    /// The lane in use; there is always one.
-    lane: usize,
-    /// Positions in use, by row.
-    lengths: Vec<usize>,
+/// Opens the graph on one device.
+pub(super) fn open_session(
+    settings: &OrtSettings,
+    provider: ExecutionProviderName,
+) -> Result<(Session, Head), BackendError> {
+    let path = &settings.model_file;
+    let failed = |error: String| BackendError::new("opening the model", format!("{}: {error}", path.display()));
+    let mut builder = builder(settings, provider).map_err(failed)?;
+    let (model, head) = changed(path).map_err(|error| failed(error.to_string()))?;
+    if head.takes_wanted {
+        match from_memory(builder.clone(), path, &model) {
+            Ok(session) => return Ok((session, head)),
+            Err(error) => tracing::warn!(%error, "the graph's head cannot be changed: it works on all entries"),
+        }
+    }
+    let session = builder.commit_from_file(path).map_err(|error| failed(error.to_string()))?;
+    Ok((session, Head { takes_wanted: false, ..head }))
 }
 
-/// Where prompts are read: one row whose cache is then copied into a lane.
-struct PromptLane {
-    cache: AttentionCache,
-    binding: IoBinding,
-    takes_position_ids: bool,
-    /// After the prompt's last entry.
-    logits: Vec<f32>,
-}
-
-impl OrtBackend {
-    /// A backend on an open session, whose graph is believed to extend shared buffers.
-    pub(super) fn new(
-        session: Session,
-        graph: Graph,
-        shape: BackendShape,
-        chosen: ExecutionProviderName,
-    ) -> Result<Self, BackendError> {
-        let on_host = chosen == ExecutionProviderName::Cpu;
-        let takes_position_ids = graph.takes_position_ids;
-        let layout = CacheLayout::new(graph.cache, shape.context_tokens_max);
-        let prompt = PromptLane {
-            cache: AttentionCache::new(&layout, 1)?,
-            binding: session.create_binding().map_err(|error| BackendError::new("preparing prompts", error))?,
-            takes_position_ids,
-            logits: Vec::new(),
-        };
-        let mut backend = Self {
-            session,
-            shape,
-            layout,
-            takes_position_ids,
-            on_host,
-            prompt,
-            lanes: Vec::new(),
-            lane: 0,
-            lengths: Vec::new(),
-        };
-        backend.lane_for(1)?;
-        Ok(backend)
-    }
-
-    /// The session, for another backend.
-    pub(super) fn into_session(self) -> Session {
-        self.session
-    }
-
-    /// The index of the narrowest lane for `rows` rows, made if need be.
-    fn lane_for(&mut self, rows: usize) -> Result<usize, BackendError> {
-        let index = rows.next_power_of_two().ilog2() as usize;
-        while self.lanes.len() <= index {
-            let width = (1 << self.lanes.len()).min(self.shape.rows_max);
-            let settings = LaneSettings {
-                width,
-                takes_position_ids: self.takes_position_ids,
-                binds_each_step: !self.on_host,
-            };
-            self.lanes.push(Lane::new(&self.session, &self.layout, self.shape, &settings)?);
-        }
-        Ok(index)
-    }
-
-    /// Moves all rows to the narrowest lane that holds `rows`, if they are not there.
-    fn fit(&mut self, rows: usize) -> Result<(), BackendError> {
-        let index = self.lane_for(rows)?;
-        if index == self.lane {
-            return Ok(());
-        }
-        let (left, right) = self.lanes.split_at_mut(index.max(self.lane));
-        let (source, target) =
-            if index > self.lane { (&left[self.lane], &mut right[0]) } else { (&right[0], &mut left[index]) };
-        for (row, length) in self.lengths.iter().enumerate() {
-            target.cache.copy_from(&source.cache, row, row, *length);
-            target.set_visible(row, *length);
-        }
-        (self.lengths.len()..target.width).for_each(|row| target.set_visible(row, 1));
-        self.lane = index;
-        Ok(())
-    }
-}
-
-impl DenseBackend for OrtBackend {
-    fn shape(&self) -> BackendShape {
-        self.shape
-    }
-
-    fn prefill(&mut self, prompt_ids: &[u32]) -> Result<&[f32], BackendError> {
-        let row = self.lengths.len();
-        super::check_prompt(self.shape, row, prompt_ids)?;
-        self.fit(row + 1)?;
-        let read = self.prompt.read(&mut self.session, prompt_ids, self.shape.vocabulary_entries);
-        read.map_err(|error| BackendError::new("prefill", error))?;
-        let lane = &mut self.lanes[self.lane];
-        lane.cache.copy_from(&self.prompt.cache, 0, row, prompt_ids.len());
-        lane.set_visible(row, prompt_ids.len());
-        self.lengths.push(prompt_ids.len());
-        Ok(&self.prompt.logits)
-    }
-
-    fn decode(&mut self, input_ids: &[u32]) -> Result<&[f32], BackendError> {
-        let rows = self.lengths.len();
-        super::check_step(self.shape, self.lengths.iter().copied(), input_ids)?;
-        self.fit(rows)?;
-        let logits = self.lanes[self.lane].step(&mut self.session, input_ids, &self.lengths);
-        let logits = logits.map_err(|error| BackendError::new("decode", error))?;
-        self.lengths.iter_mut().for_each(|length| *length += 1);
-        Ok(&logits[..rows * self.shape.vocabulary_entries])
-    }
-
-    fn release(&mut self, row: usize) {
-        if row >= self.lengths.len() {
-            return;
-        }
-        self.lengths.swap_remove(row);
-        let last = self.lengths.len();
-        let lane = &mut self.lanes[self.lane];
-        if let Some(length) = self.lengths.get(row) {
-            lane.cache.copy_within(last, row, *length);
-            lane.set_visible(row, *length);
-        }
-        lane.set_visible(last, 1);
-    }
-}
-
-impl PromptLane {
-    /// Reads a prompt from an empty cache. One prompt at a time: with a past, GroupQueryAttention takes several
-    /// new entries only in a batch of one.
-    fn read(&mut self, session: &mut Session, prompt_ids: &[u32], width: usize) -> ort::Result<()> {
-        let length = prompt_ids.len();
-        let ids: Vec<i64> = prompt_ids.iter().map(|id| i64::from(*id)).collect();
-        let on_host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
-        self.binding.bind_input("input_ids", &Tensor::from_array(([1, length], ids))?)?;
-        self.binding.bind_input("attention_mask", &Tensor::from_array(([1, length], vec![1i64; length]))?)?;
-        if self.takes_position_ids {
-            let positions: Vec<i64> = (0i64..).take(length).collect();
-            self.binding.bind_input("position_ids", &Tensor::from_array(([1, length], positions))?)?;
-        }
-        self.binding.bind_output_to_device("logits", &on_host)?;
-        self.cache.bind(&mut self.binding)?;
-        let outputs = session.run_binding(&self.binding)?;
-        let (_, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
-        self.logits.clear();
-        self.logits.extend_from_slice(&logits[logits.len().saturating_sub(width)..]);
-        Ok(())
-    }
-}
-
-pub(super) fn open_session(settings: &OrtSettings) -> Result<(Session, ExecutionProviderName), BackendError> {
-    let path = settings.model_file.display();
-    let failed = |error: ort::Error| BackendError::new("opening the model", format!("{path}: {error}"));
-    let environment = runtime::environment(&settings.library)?;
-    let mut builder = Session::builder(&environment).map_err(failed)?;
-    builder = builder.with_intra_op_spinning(settings.intra_op_spinning).map_err(|error| failed(error.into()))?;
+fn builder(settings: &OrtSettings, provider: ExecutionProviderName) -> Result<SessionBuilder, String> {
+    let environment = runtime::environment(&settings.library).map_err(|error| error.to_string())?;
+    let mut builder = Session::builder(&environment)
+        .and_then(|builder| Ok(builder.with_intra_op_spinning(settings.intra_op_spinning)?))
+        // Attention weights far from a row's end are so small that computing with them takes many times as long.
+        .and_then(|builder| Ok(builder.with_flush_to_zero()?))
+        // Weights stay for the session's life: not in the arena, which doubles as it grows.
+        .and_then(|builder| Ok(builder.with_device_allocated_initializers()?))
+        // Shapes differ from step to step, so there is no pattern that would come again.
+        .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
+        .map_err(|error| error.to_string())?;
     if settings.intra_op_threads > 0 {
-        builder = builder.with_intra_threads(settings.intra_op_threads).map_err(|error| failed(error.into()))?;
+        builder = builder.with_intra_threads(settings.intra_op_threads).map_err(|error| error.to_string())?;
     }
-    let chosen = execution_providers::choose(&settings.execution_providers, &mut builder);
-    let session = builder.commit_from_file(&settings.model_file).map_err(failed)?;
-    Ok((session, chosen))
+    provider.register(&mut builder)?;
+    Ok(builder)
+}
+
+/// The graph's file with its head changed, or nothing of a file that is too large.
+fn changed(path: &Path) -> std::io::Result<(Vec<u8>, Head)> {
+    if std::fs::metadata(path)?.len() > GRAPH_BYTES_MAX {
+        return Ok((Vec::new(), Head::default()));
+    }
+    let mut model = std::fs::read(path)?;
+    let head = gather_wanted(&mut model);
+    Ok((model, head))
+}
+
+fn from_memory(builder: SessionBuilder, path: &Path, model: &[u8]) -> ort::Result<Session> {
+    let folder = path.parent().unwrap_or(Path::new("")).to_string_lossy();
+    // Weights beside the graph are looked for there.
+    let key = "session.model_external_initializers_file_folder_path";
+    builder.with_config_entry(key, folder)?.commit_from_memory(model)
+}
+
+impl Memory {
+    /// Where a session on that device keeps attention caches.
+    pub(super) fn of(session: &Session, provider: ExecutionProviderName) -> ort::Result<Self> {
+        match provider {
+            ExecutionProviderName::Cpu => Ok(Self { allocator: host(), reach: Reach::Everything }),
+            ExecutionProviderName::Cuda | ExecutionProviderName::TensorRt => {
+                let info = MemoryInfo::new(AllocationDevice::CUDA, 0, AllocatorType::Device, MemoryType::Default)?;
+                Ok(Self { allocator: Allocator::new(session, info)?.into(), reach: Reach::Caches })
+            }
+            ExecutionProviderName::CoreMl | ExecutionProviderName::DirectMl => {
+                Ok(Self { allocator: host(), reach: Reach::Nothing })
+            }
+        }
+    }
 }
