@@ -249,7 +249,8 @@ fn what_is_picked_is_what_the_host_picks_from_the_same_logits() {
     let (nothing, all) = (vec![0; words], vec![u32::MAX; words]);
     for count_max in [1, 8, 200, 300] {
         let selection = |(offset, permitted)| Selection { item: 0, offset, permitted, count_max };
-        let selections = [(8, &mask), (0, &all), (3, &nothing)].map(|(offset, mask)| selection((offset, mask.as_slice())));
+        let selections =
+            [(8, &mask), (0, &all), (3, &nothing)].map(|(offset, mask)| selection((offset, mask.as_slice())));
         let mut selected = Vec::new();
         backend.select(&selections, &mut selected).unwrap();
         assert_eq!(selected.len(), 3);

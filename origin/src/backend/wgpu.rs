@@ -22,7 +22,7 @@ mod sizing;
 mod step;
 mod weights;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use sizing::{PrecisionChoice, UnknownPrecision};
@@ -96,6 +96,17 @@ pub fn open(settings: &WgpuSettings) -> Result<Box<dyn Backend>, BackendError> {
     Ok(Box::new(backend))
 }
 
+/// The GPU on which a folder's model would run, or why it would not. Reads no weights.
+///
+/// # Errors
+/// One line for the log.
+pub fn gpu_for(model_dir: &Path, adapter: Option<&str>) -> Result<String, String> {
+    let family = Family::open(model_dir).map_err(|error| error.to_string())?;
+    sizing::check_sizes(&family).map_err(|error| error.to_string())?;
+    Checkpoint::open(model_dir).map_err(|error| error.to_string())?;
+    device::gpu(adapter).ok_or_else(|| "there is no GPU".to_owned())
+}
+
 /// A device with a model and its rows.
 struct WgpuBackend {
     device: Device,
@@ -140,8 +151,8 @@ impl WgpuBackend {
         let mut kernels = Kernels::new(&device);
         let loaded = Loaded { weights, pools: pools?, shape: heads };
         let forward = Forward::bind(&mut kernels, family, loaded, &sizes)?;
-        let selector_shape =
-            SelectorShape { vocabulary_entries: shape.vocabulary_entries, requests_max: limits.logits_rows_max };
+        let requests_max = limits.logits_rows_max.min(sizing::PICKED_ROWS_MAX);
+        let selector_shape = SelectorShape { vocabulary_entries: shape.vocabulary_entries, requests_max };
         let selector = Selector::bind(&mut kernels, forward.logits(), selector_shape)?;
         let book = KvBlocks::new(blocks, rows_open_max);
         let logits = vec![0.0; shape.vocabulary_entries];
@@ -185,7 +196,12 @@ impl Backend for WgpuBackend {
         self.book.extend(&rows)?;
         let step = Step::of(work, &self.book, self.limits.table_blocks());
         self.wanted.clear();
-        self.forward.submit(&self.device, &step, &self.book.take_copies())?;
+        let submitted = self.forward.submit(&self.device, &step, &self.book.take_copies());
+        // From here on the rows are not as they were, whatever the device ran out of.
+        submitted.map_err(|error| match error.kind() {
+            FailureKind::Lost => error,
+            _ => BackendError::new("step", error),
+        })?;
         self.wanted = step.wanted;
         Ok(())
     }
@@ -198,7 +214,7 @@ impl Backend for WgpuBackend {
             }
             return Ok(());
         }
-        for some in selections.chunks(self.limits.logits_rows_max) {
+        for some in selections.chunks(sizing::PICKED_ROWS_MAX.min(self.limits.logits_rows_max)) {
             let requests: Result<Vec<_>, _> = some
                 .iter()
                 .map(|selection| {

@@ -110,7 +110,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Self::take`].
-    pub fn take_rows(&mut self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Vec<f32>, BackendError> {
+    pub fn take_rows(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>, BackendError> {
         let place = self.tensors.get(name).ok_or_else(|| refusal(format!("tensor {name} is missing")))?;
         if place.info.shape != shape {
             let found = &place.info.shape;

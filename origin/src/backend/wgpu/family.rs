@@ -249,7 +249,10 @@ mod tests {
         let positions = |changes| with(&changes).unwrap().positions_max;
         assert_eq!(positions(json!({"model_type": "mistral", "sliding_window": 32})), 32);
         assert_eq!(positions(json!({"model_type": "mistral", "sliding_window": null})), 64);
-        assert_eq!(positions(json!({"model_type": "qwen2", "sliding_window": 32, "use_sliding_window": false})), 64);
+        assert_eq!(
+            positions(json!({"model_type": "qwen2", "sliding_window": 32, "use_sliding_window": false})),
+            64
+        );
         let types = json!({"model_type": "qwen3", "sliding_window": 32, "layer_types": ["sliding_attention"]});
         assert_eq!(positions(types), 32);
     }

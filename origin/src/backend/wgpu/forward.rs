@@ -195,7 +195,13 @@ impl Forward {
         for (place, wanted) in step.wanted.iter().enumerate() {
             if (first..first + self.step_tokens_max).contains(&wanted.entry) {
                 let (from, to) = ((wanted.entry - first) as u64 * bytes, place as u64 * bytes);
-                encoder.copy_buffer_to_buffer(self.scratch.hidden.raw(), from, self.scratch.gathered.raw(), to, bytes);
+                encoder.copy_buffer_to_buffer(
+                    self.scratch.hidden.raw(),
+                    from,
+                    self.scratch.gathered.raw(),
+                    to,
+                    bytes,
+                );
             }
         }
     }
@@ -229,7 +235,12 @@ struct Through<'a> {
 }
 
 impl Binder<'_> {
-    fn layer(&mut self, weights: &LayerWeights, pool: &Pool, shape: HeadShape) -> Result<LayerCalls, BackendError> {
+    fn layer(
+        &mut self,
+        weights: &LayerWeights,
+        pool: &Pool,
+        shape: HeadShape,
+    ) -> Result<LayerCalls, BackendError> {
         let Scratch { hidden, normed, projected, attended, inner, .. } = self.scratch;
         let stored = Through { x: normed, y: projected, output: Output::Store };
         let attended = Through { x: attended, y: hidden, output: Output::Add };

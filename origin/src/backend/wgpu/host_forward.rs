@@ -40,7 +40,8 @@ impl HostModel {
             states.iter_mut().for_each(|state| self.transform(layer, state));
         }
         let head = self.head.as_ref().unwrap_or(&self.embedding);
-        let logits = |state: &Vec<f32>| linear(head, None, &norm(state, &self.last_norm, self.family.norm_epsilon));
+        let logits =
+            |state: &Vec<f32>| linear(head, None, &norm(state, &self.last_norm, self.family.norm_epsilon));
         states.iter().map(logits).collect()
     }
 
@@ -48,20 +49,24 @@ impl HostModel {
     fn attend(&self, layer: &HostLayer, is_unturned: bool, states: &mut [Vec<f32>]) {
         let family = &self.family;
         let (size, groups) = (family.head_size, family.query_heads / family.key_value_heads);
-        let projected: Vec<Vec<f32>> =
-            (0..).zip(states.iter()).map(|(position, state)| self.project(layer, is_unturned, position, state)).collect();
+        let projected: Vec<Vec<f32>> = (0..)
+            .zip(states.iter())
+            .map(|(position, state)| self.project(layer, is_unturned, position, state))
+            .collect();
         for (position, state) in states.iter_mut().enumerate() {
             let mut attended = Vec::new();
             for head in 0..family.query_heads {
                 let key = family.query_heads + head / groups;
                 let value = key + family.key_value_heads;
                 let part = |at: usize, head: usize| &projected[at][head * size..][..size];
-                let scores: Vec<f64> =
-                    (0..=position).map(|at| dot(part(position, head), part(at, key)) / (size as f64).sqrt()).collect();
+                let scores: Vec<f64> = (0..=position)
+                    .map(|at| dot(part(position, head), part(at, key)) / (size as f64).sqrt())
+                    .collect();
                 let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let total: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
                 attended.extend((0..size).map(|index| {
-                    let weighed = |(at, score): (usize, &f64)| (score - largest).exp() * f64::from(part(at, value)[index]);
+                    let weighed =
+                        |(at, score): (usize, &f64)| (score - largest).exp() * f64::from(part(at, value)[index]);
                     (scores.iter().enumerate().map(weighed).sum::<f64>() / total) as f32
                 }));
             }
@@ -75,7 +80,9 @@ impl HostModel {
         let normed = norm(state, &layer.attention_norm, family.norm_epsilon);
         let mut heads = linear(&layer.projections, layer.projections_bias.as_deref(), &normed);
         let size = family.head_size;
-        for (number, head) in heads.chunks_exact_mut(size).enumerate().take(family.query_heads + family.key_value_heads) {
+        for (number, head) in
+            heads.chunks_exact_mut(size).enumerate().take(family.query_heads + family.key_value_heads)
+        {
             if let Some(weights) = &layer.head_norms {
                 let (queries, keys) = weights.split_at(size);
                 let weight = if number < family.query_heads { queries } else { keys };

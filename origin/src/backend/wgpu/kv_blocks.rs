@@ -150,7 +150,8 @@ impl KvBlocks {
                 *writers.entry(*last).or_default() += 1;
             }
         }
-        let copies = writers.iter().map(|(block, writers)| (*writers).min(self.holders[*block as usize] as usize - 1));
+        let copies =
+            writers.iter().map(|(block, writers)| (*writers).min(self.holders[*block as usize] as usize - 1));
         Ok(needed + copies.sum::<usize>())
     }
 

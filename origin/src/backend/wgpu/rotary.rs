@@ -57,10 +57,16 @@ impl RopeParameters {
             }
             Some((scaling, "llama3")) => scaling.stretch_by_wavelength(&mut angles)?,
             Some((_, other)) => {
-                return Err(format!("rope_type {other:?} is not computed on wgpu; default, linear and llama3 are"));
+                return Err(format!(
+                    "rope_type {other:?} is not computed on wgpu; default, linear and llama3 are"
+                ));
             }
         }
-        if angles.iter().all(|angle| angle.is_finite()) { Ok(Rotary { angles }) } else { Err("rope_theta".to_owned()) }
+        if angles.iter().all(|angle| angle.is_finite()) {
+            Ok(Rotary { angles })
+        } else {
+            Err("rope_theta".to_owned())
+        }
     }
 }
 
@@ -111,7 +117,10 @@ mod tests {
 
     #[test]
     fn linear_scaling_divides_every_angle() {
-        assert_eq!(angles(r#"{"rope_theta": 100.0, "rope_scaling": {"type": "linear", "factor": 4.0}}"#, 4), [0.25, 0.025]);
+        assert_eq!(
+            angles(r#"{"rope_theta": 100.0, "rope_scaling": {"type": "linear", "factor": 4.0}}"#, 4),
+            [0.25, 0.025]
+        );
     }
 
     #[test]

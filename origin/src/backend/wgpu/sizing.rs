@@ -12,8 +12,11 @@ use crate::backend::{BackendError, BackendShape, FailureKind};
 
 /// Rows of attention memory for each row of a step: so many may rest, or be the beginning of others.
 const ROWS_HELD_PER_STEP_ROW: usize = 2;
-/// Rows of logits for each row of a step: so long may drafts be.
+/// Rows of logits for each row of a step: so long may drafts be, as long as all of them take no more than these bytes.
 const LOGITS_PER_ROW_MAX: usize = 8;
+const LOGITS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Most rows of logits that are picked from in one submission: each takes some kilobytes for each 2,048 of the vocabulary.
+pub(super) const PICKED_ROWS_MAX: usize = 256;
 /// Most rows that are open at a time, resting ones included: most workgroups of a dispatch, should all have to be copied.
 pub(super) const ROWS_OPEN_MAX: usize = 65_535;
 
@@ -72,7 +75,8 @@ impl PrecisionChoice {
 /// What the kernels ask of a model's sizes.
 pub(super) fn check_sizes(family: &Family) -> Result<(), BackendError> {
     let is_bad = |(_, size): &&(&str, usize)| !size.is_multiple_of(4);
-    let fours = [("hidden_size", family.hidden), ("intermediate_size", family.inner), ("head_dim", family.head_size)];
+    let fours =
+        [("hidden_size", family.hidden), ("intermediate_size", family.inner), ("head_dim", family.head_size)];
     if let Some((name, size)) = fours.iter().find(is_bad) {
         return Err(refused(format!("{name} is {size}, which is no multiple of 4")));
     }
@@ -96,7 +100,10 @@ pub(super) fn blocks(
     let of_buffer = capabilities.binding_bytes_max.min(capabilities.buffer_bytes_max) / block_bytes;
     let blocks = of_budget.min(of_buffer).min(of_use as u64);
     if blocks < row_blocks as u64 {
-        let cause = format!("{blocks} attention blocks fit; a row of {} positions needs {row_blocks}", shape.context_tokens_max);
+        let cause = format!(
+            "{blocks} attention blocks fit; a row of {} positions needs {row_blocks}",
+            shape.context_tokens_max
+        );
         return Err(BackendError::of_kind(FailureKind::OutOfMemory, "sizing attention memory", cause));
     }
     Ok(u32::try_from(blocks).unwrap_or(u32::MAX))
@@ -106,10 +113,11 @@ pub(super) fn blocks(
 pub(super) fn limits(shape: BackendShape, capabilities: &Capabilities) -> Result<StepLimits, BackendError> {
     let row_bytes = 4 * shape.vocabulary_entries as u64;
     let of_buffer = capabilities.binding_bytes_max.min(capabilities.buffer_bytes_max) / row_bytes;
-    let logits_rows_max = (shape.rows_max * LOGITS_PER_ROW_MAX).min(usize::try_from(of_buffer).unwrap_or(usize::MAX));
-    if logits_rows_max < shape.rows_max {
+    if of_buffer < shape.rows_max as u64 {
         return Err(refused(format!("{} rows of logits do not fit a buffer of the device", shape.rows_max)));
     }
+    let of_bytes = usize::try_from(of_buffer.min(LOGITS_BYTES_MAX / row_bytes)).unwrap_or(usize::MAX);
+    let logits_rows_max = of_bytes.clamp(shape.rows_max, shape.rows_max * LOGITS_PER_ROW_MAX);
     Ok(StepLimits { shape, logits_rows_max })
 }
 

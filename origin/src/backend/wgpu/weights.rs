@@ -85,7 +85,11 @@ impl LayerReader<'_> {
         Ok(stacked)
     }
 
-    fn stacked_bias(&mut self, matrices: &[(&str, usize)], is_there: bool) -> Result<Option<Vec<f32>>, BackendError> {
+    fn stacked_bias(
+        &mut self,
+        matrices: &[(&str, usize)],
+        is_there: bool,
+    ) -> Result<Option<Vec<f32>>, BackendError> {
         let mut stacked = Vec::new();
         for (name, outputs) in matrices {
             stacked.extend(self.bias(name, *outputs, is_there)?.unwrap_or_default());

@@ -72,7 +72,8 @@ impl Simulated {
 
     /// A step: each named row writes its next positions, after the copies.
     fn extend(&mut self, counts: &[usize]) {
-        let rows: Vec<(Row, usize)> = self.rows.iter().zip(counts).map(|((row, _), count)| (*row, *count)).collect();
+        let rows: Vec<(Row, usize)> =
+            self.rows.iter().zip(counts).map(|((row, _), count)| (*row, *count)).collect();
         if self.book.extend(&rows).is_err() {
             return;
         }
@@ -121,7 +122,8 @@ impl Simulated {
         self.copy();
         for (row, history) in &self.rows {
             let blocks = self.book.blocks(*row);
-            let held = (0..history.len()).map(|at| self.memory[blocks[at / BLOCK_TOKENS] as usize][at % BLOCK_TOKENS]);
+            let held =
+                (0..history.len()).map(|at| self.memory[blocks[at / BLOCK_TOKENS] as usize][at % BLOCK_TOKENS]);
             assert_eq!(&held.collect::<Vec<_>>(), history);
         }
     }
