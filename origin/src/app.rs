@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, AdmissionLimits};
 use crate::backend_opening::BackendOpening;
 use crate::cache::cold::disk::{DiskSettings, DiskStore};
 use crate::cache::cold::redis::RedisStore;
 use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
-use crate::config::{Config, ConfigError, RemoteRole};
+use crate::config::{Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
 use crate::engine::{EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
@@ -30,6 +30,8 @@ pub struct App {
     pub model: Option<OpeningModel>,
     /// The way to the engine.
     pub engine: EngineHandle,
+    /// The door to the engine.
+    pub admission: Admission,
     /// The domain.
     pub captions: Captions,
     /// Who is let in.
@@ -105,11 +107,16 @@ impl App {
         engine: EngineHandle,
         remote: Option<(RemoteRole, Remote)>,
     ) -> Result<AppState, StartError> {
-        let limits = config.engine.limits();
-        let admission = Admission::new(limits.waiting_sequences_max);
+        let admission = Admission::new(AdmissionLimits {
+            sequences_max: config.engine.waiting_sequences_max,
+            request_sequences_max: REQUEST_SEQUENCES_MAX,
+            rows: config.engine.sequences_max,
+            requests_max: config.admission.requests_max(),
+        });
         let settings = config.cache.caption_settings();
         let background = config.background.settings(&config.cache);
-        let local = model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission });
+        let local =
+            model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission: admission.clone() });
         let sources = CaptionSources { local, remote };
         let (cache, sharing) = open_cache(&config, sources.model_id())?;
         Ok(AppState(Arc::new(Self {
@@ -121,6 +128,7 @@ impl App {
             config,
             model,
             engine,
+            admission,
         })))
     }
 
@@ -150,8 +158,9 @@ impl App {
             _ if self.captions.is_ready() => "ready",
             EngineStatus::Loading => "loading",
             EngineStatus::Ready(_) => "ready",
+            EngineStatus::Stalled => "stalled",
+            EngineStatus::Rebuilding => "rebuilding",
             EngineStatus::Failed(_) => "failed",
-            EngineStatus::Stopped => "stopped",
         }
     }
 }

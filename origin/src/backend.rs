@@ -1,6 +1,7 @@
 //! What the engine asks of a device. A backend knows rows, positions and logits; it knows no queue and no caption.
 
 mod choice;
+pub mod faulty;
 pub mod ort;
 pub mod scripted;
 pub mod wgpu;

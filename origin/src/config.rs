@@ -1,5 +1,6 @@
 //! What can be set, by environment variables that begin with `LEDE_`. One struct for each concern.
 
+mod admission;
 mod auth;
 mod backend;
 mod background;
@@ -16,11 +17,12 @@ use figment::Figment;
 use figment::providers::Env;
 use serde::de::DeserializeOwned;
 
+pub use admission::AdmissionConfig;
 pub use auth::AuthConfig;
 pub use backend::{BackendChoice, BackendConfig};
 pub use background::{BackgroundConfig, Switch};
 pub use cache::{CacheConfig, RedisUrl};
-pub use engine::EngineConfig;
+pub use engine::{EngineConfig, REQUEST_SEQUENCES_MAX};
 pub use model::ModelConfig;
 pub use remote::{RemoteConfig, RemoteRole};
 pub use server::ServerConfig;
@@ -56,6 +58,8 @@ pub struct Config {
     pub background: BackgroundConfig,
     /// Which engine runs the model.
     pub backend: BackendConfig,
+    /// Who may wait for the device.
+    pub admission: AdmissionConfig,
     /// The engine.
     pub engine: EngineConfig,
     /// The model and the library that runs it.
@@ -87,6 +91,7 @@ impl Config {
             cache: section(source)?,
             background: section(source)?,
             backend: BackendConfig::read(source)?,
+            admission: section(source)?,
             engine: section(source)?,
             model: ModelConfig::read(source)?,
             remote: RemoteConfig::read(source)?,
@@ -95,6 +100,7 @@ impl Config {
         config.server.check()?;
         config.cache.check()?;
         config.background.check()?;
+        config.admission.check()?;
         config.engine.check()?;
         Ok(config)
     }
