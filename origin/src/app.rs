@@ -7,19 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::admission::{Admission, AdmissionLimits};
-use crate::backend::ort::{self, OrtSettings};
-use crate::backend::{Backend, BackendError};
+use crate::backend_opening::BackendOpening;
 use crate::cache::cold::disk::{DiskSettings, DiskStore};
 use crate::cache::cold::redis::RedisStore;
 use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
-use crate::config::{Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
-use crate::engine::vocabulary::Vocabulary;
+use crate::config::{BackendChoice, Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
 use crate::engine::{BackendSource, EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
-use crate::models::{ChatModel, ModelError, OpeningModel};
+use crate::models::{ModelError, OpeningModel};
 use crate::redis_link::RedisLink;
 use crate::remote::{ClientError, Remote};
 
@@ -88,32 +86,10 @@ impl App {
 
     fn start_engine(config: &Config) -> Result<(OpeningModel, EngineHandle), StartError> {
         let model = OpeningModel::named_in(&config.model.model_dir)?;
-        let library = config.model.library()?;
-        let (opening, limits) = (model.clone(), config.engine.limits());
-        let survival = config.survival.limits();
-        let (engine, config) = (config.engine.clone(), config.model.clone());
-        let open = move || {
-            let model = match opening.get() {
-                Some(model) => model,
-                None => opening
-                    .open(&config.model_dir, &config.chat_settings())
-                    .map_err(|error| format!("the model cannot be opened: {error}"))?,
-            };
-            let settings = OrtSettings {
-                library: library.clone(),
-                model_file: model.graph_file().to_owned(),
-                execution_providers: config.execution_providers.clone(),
-                intra_op_threads: config.intra_op_threads,
-                intra_op_spinning: config.intra_op_spinning,
-                rows_max: engine.sequences_max,
-                context_tokens_max: model.context_tokens_max(),
-                attention_bytes_max: None,
-                sizes: model.chat().and_then(ChatModel::graph_sizes),
-            };
-            load_backend(&settings, model.vocabulary()).map_err(|error| error.to_string())
-        };
-        let sources = vec![BackendSource::new("ort", open)];
-        let engine = EngineHandle::supervised((limits, survival), sources)?;
+        let limits = (config.engine.limits(), config.survival.limits());
+        let sources: Result<Vec<_>, _> =
+            config.survival.chain(config.backend.choice).map(|choice| source_of(choice, config, &model)).collect();
+        let engine = EngineHandle::supervised(limits, sources?)?;
         Ok((model, engine))
     }
 
@@ -185,6 +161,27 @@ impl App {
     }
 }
 
+/// One backend of the chain, which opens the model's text side first where that has not been done.
+fn source_of(
+    choice: BackendChoice,
+    config: &Config,
+    opening: &OpeningModel,
+) -> Result<BackendSource, ConfigError> {
+    let mut config = config.clone();
+    config.backend.choice = choice;
+    let (backend, opening) = (BackendOpening::new(&config)?, opening.clone());
+    let (folder, settings) = (config.model.model_dir.clone(), config.model.chat_settings());
+    Ok(BackendSource::new(choice.name(), move || {
+        let model = match opening.get() {
+            Some(model) => model,
+            None => {
+                opening.open(&folder, &settings).map_err(|error| format!("the model cannot be opened: {error}"))?
+            }
+        };
+        backend.open(model).map_err(|error| error.to_string())
+    }))
+}
+
 /// The tiers in memory, the cold one behind them, and what is shared with other origins.
 fn open_cache(config: &Config, model: &str) -> Result<(TieredCache, Sharing), StartError> {
     let cold = config.cache.cold_settings();
@@ -210,18 +207,6 @@ fn open_cold(cold: &ColdSettings, link: Option<&RedisLink>) -> std::io::Result<O
         (ColdChoice::Auto | ColdChoice::Disk | ColdChoice::Redis | ColdChoice::Off, ..) => return Ok(None),
     };
     Ok(Some(ColdTier::start(store, cold.read_timeout)))
-}
-
-/// Loads the graph, which runs a few steps to find out its layout (the first ones cost more than later ones, so they had
-/// better not be a caller's), and checks that it speaks of the tokenizer's vocabulary.
-fn load_backend(settings: &OrtSettings, vocabulary: &Vocabulary) -> Result<Box<dyn Backend>, BackendError> {
-    let backend = ort::open(settings)?;
-    let (width, entries) = (backend.shape().vocabulary_entries, vocabulary.entries());
-    if width != entries {
-        let reason = format!("the graph has {width} entries, config.json {entries}");
-        return Err(BackendError::new("the vocabulary", reason));
-    }
-    Ok(backend)
 }
 
 /// Shared by all handlers.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod auth;
+mod backend;
 mod background;
 mod cache;
 mod engine;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 pub use admission::AdmissionConfig;
 pub use auth::AuthConfig;
+pub use backend::{BackendChoice, BackendConfig};
 pub use background::{BackgroundConfig, Switch};
 pub use cache::{CacheConfig, RedisUrl};
 pub use engine::{EngineConfig, REQUEST_SEQUENCES_MAX};
@@ -56,6 +58,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What is done while nobody waits for it.
     pub background: BackgroundConfig,
+    /// Which engine runs the model.
+    pub backend: BackendConfig,
     /// Who may wait for the device.
     pub admission: AdmissionConfig,
     /// The engine.
@@ -90,6 +94,7 @@ impl Config {
             auth: AuthConfig::read(source)?,
             cache: section(source)?,
             background: section(source)?,
+            backend: BackendConfig::read(source)?,
             admission: section(source)?,
             engine: section(source)?,
             survival: section(source)?,
@@ -102,7 +107,7 @@ impl Config {
         config.background.check()?;
         config.admission.check()?;
         config.engine.check()?;
-        config.survival.check()?;
+        config.survival.check(config.remote.provider.is_some())?;
         Ok(config)
     }
 }
