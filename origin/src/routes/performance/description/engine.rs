@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{operation, problem, reference, with_body, written};
+use super::{operation, problem, with_body, written};
 use crate::routes::performance::ai::AiSummary;
 use crate::routes::performance::memory::MemoryCleaned;
 use crate::routes::performance::tasks::{TaskStats, TasksManaged};
