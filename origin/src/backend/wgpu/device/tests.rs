@@ -64,7 +64,8 @@ fn a_buffer_larger_than_any_is_refused_and_the_device_is_well() {
 fn what_the_device_finds_invalid_is_an_error_of_whoever_asked_for_it() {
     let device = opened(Without::default());
     let invalid = wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl("fn".into()) };
-    let error = device.scoped("compiling", |device| device.create_shader_module(invalid)).expect_err("it is no WGSL");
+    let error =
+        device.scoped("compiling", |device| device.create_shader_module(invalid)).expect_err("it is no WGSL");
     assert_eq!(error.kind(), FailureKind::Failed);
     device.check().expect("the device is well");
 }

@@ -53,8 +53,7 @@ impl Attention<'_> {
             .number("SCALE", self.scale)
             .with(if f16_pool { include_str!("pool_read_f16.wgsl") } else { include_str!("pool_read_f32.wgsl") })
             .with(include_str!("attention.wgsl"));
-        let buffers =
-            [self.entries, self.tables, self.queries, self.keys, self.values, self.attended].map(Some);
+        let buffers = [self.entries, self.tables, self.queries, self.keys, self.values, self.attended].map(Some);
         kernels.bind(&source, &buffers, Spread { workgroups: heads / group, entries: 1 })
     }
 }

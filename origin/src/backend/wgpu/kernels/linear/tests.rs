@@ -128,7 +128,11 @@ fn an_entry_gives_the_same_bits_alone_and_among_others() {
             for count in [1, 2, 4, 5, 9] {
                 for (first, few) in x.chunks_exact(200 * count).enumerate() {
                     let apart = case.on_device(few, way);
-                    assert_eq!(apart, together[first * count * 70..][..count * 70], "{precision:?} {way:?} {count}");
+                    assert_eq!(
+                        apart,
+                        together[first * count * 70..][..count * 70],
+                        "{precision:?} {way:?} {count}"
+                    );
                 }
             }
         }
@@ -137,5 +141,8 @@ fn an_entry_gives_the_same_bits_alone_and_among_others() {
 
 #[test]
 fn gate_and_up_lie_side_by_side() {
-    assert_eq!(interleaved(&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0], 2), [1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 7.0, 8.0]);
+    assert_eq!(
+        interleaved(&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0], 2),
+        [1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 7.0, 8.0]
+    );
 }
