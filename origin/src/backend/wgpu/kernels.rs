@@ -114,7 +114,8 @@ impl Kernels {
             .collect();
         let bind_group = self.device.scoped("binding a kernel", |device| {
             let layout = pipeline.get_bind_group_layout(0);
-            let descriptor = wgpu::BindGroupDescriptor { label: Some(source.label), layout: &layout, entries: &entries };
+            let descriptor =
+                wgpu::BindGroupDescriptor { label: Some(source.label), layout: &layout, entries: &entries };
             device.create_bind_group(&descriptor)
         })?;
         Ok(Call { pipeline, bind_group, workgroups, entries_per_workgroup: spread.entries })
@@ -225,8 +226,12 @@ impl Source {
             None => "",
             Some(BlockFormat { zero_point: false, f16_scales: false }) => include_str!("kernels/scales_f32.wgsl"),
             Some(BlockFormat { zero_point: false, f16_scales: true }) => include_str!("kernels/scales_f16.wgsl"),
-            Some(BlockFormat { zero_point: true, f16_scales: false }) => include_str!("kernels/scales_zeros_f32.wgsl"),
-            Some(BlockFormat { zero_point: true, f16_scales: true }) => include_str!("kernels/scales_zeros_f16.wgsl"),
+            Some(BlockFormat { zero_point: true, f16_scales: false }) => {
+                include_str!("kernels/scales_zeros_f32.wgsl")
+            }
+            Some(BlockFormat { zero_point: true, f16_scales: true }) => {
+                include_str!("kernels/scales_zeros_f16.wgsl")
+            }
         };
         self.with(scales).with(words)
     }

@@ -119,7 +119,8 @@ impl LinearCall {
         let mut tiles = Vec::new();
         for tile in way.tiles() {
             let parts = layer.matrix.parts.iter();
-            let calls: Result<Vec<_>, _> = parts.map(|part| bind_part(kernels, layer, part, (way, *tile))).collect();
+            let calls: Result<Vec<_>, _> =
+                parts.map(|part| bind_part(kernels, layer, part, (way, *tile))).collect();
             tiles.push((tile.entries, calls?));
         }
         Ok(Self { tiles })
@@ -143,12 +144,14 @@ fn bind_part(
     let Matrix { precision, outputs, inputs, .. } = *layer.matrix;
     let stride = if layer.output == Output::SwiGlu { outputs / 2 } else { outputs };
     let units = precision.units(inputs);
-    let numbers = [part.rows.len(), units, inputs / 4, part.rows.start, stride, 0, 0, 0].map(|number| number as u32);
+    let numbers =
+        [part.rows.len(), units, inputs / 4, part.rows.start, stride, 0, 0, 0].map(|number| number as u32);
     let shape = kernels.device().uniform("linear layer", &numbers)?;
     let padded = units * precision.unit_weights() != inputs;
     let source = source(layer, (way, tile), padded);
     let scales = part.scales.as_ref();
-    let buffers = [Some(layer.count), Some(&shape), Some(&part.values), scales, Some(layer.x), Some(layer.y), layer.bias];
+    let buffers =
+        [Some(layer.count), Some(&shape), Some(&part.values), scales, Some(layer.x), Some(layer.y), layer.bias];
     let rows = way.invocations() / way.lanes() * tile.rows;
     kernels.bind(&source, &buffers, Spread { workgroups: part.rows.len().div_ceil(rows), entries: tile.entries })
 }
