@@ -7,19 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
-use crate::backend::ort::{self, OrtSettings};
-use crate::backend::{Backend, BackendError};
+use crate::backend_opening::BackendOpening;
 use crate::cache::cold::disk::{DiskSettings, DiskStore};
 use crate::cache::cold::redis::RedisStore;
 use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
 use crate::config::{Config, ConfigError, RemoteRole};
-use crate::engine::vocabulary::Vocabulary;
 use crate::engine::{EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
-use crate::models::{ChatModel, ModelError, OpeningModel};
+use crate::models::{ModelError, OpeningModel};
 use crate::redis_link::RedisLink;
 use crate::remote::{ClientError, Remote};
 
@@ -86,24 +84,12 @@ impl App {
 
     fn start_engine(config: &Config) -> Result<(OpeningModel, EngineHandle), StartError> {
         let model = OpeningModel::named_in(&config.model.model_dir)?;
-        let library = config.model.library()?;
-        let (opening, limits) = (model.clone(), config.engine.limits());
-        let (engine, config) = (config.engine.clone(), config.model.clone());
+        let opening_backend = BackendOpening::new(config)?;
+        let (opening, limits, config) = (model.clone(), config.engine.limits(), config.model.clone());
         let load = move || {
             let opened = opening.open(&config.model_dir, &config.chat_settings());
             let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
-            let settings = OrtSettings {
-                library,
-                model_file: model.graph_file().to_owned(),
-                execution_providers: config.execution_providers.clone(),
-                intra_op_threads: config.intra_op_threads,
-                intra_op_spinning: config.intra_op_spinning,
-                rows_max: engine.sequences_max,
-                context_tokens_max: model.context_tokens_max(),
-                attention_bytes_max: None,
-                sizes: model.chat().and_then(ChatModel::graph_sizes),
-            };
-            load_backend(&settings, model.vocabulary()).map_err(|error| error.to_string())
+            opening_backend.open(model).map_err(|error| error.to_string())
         };
         let engine = EngineHandle::start(limits, load)?;
         Ok((model, engine))
@@ -195,18 +181,6 @@ fn open_cold(cold: &ColdSettings, link: Option<&RedisLink>) -> std::io::Result<O
         (ColdChoice::Auto | ColdChoice::Disk | ColdChoice::Redis | ColdChoice::Off, ..) => return Ok(None),
     };
     Ok(Some(ColdTier::start(store, cold.read_timeout)))
-}
-
-/// Loads the graph, which runs a few steps to find out its layout (the first ones cost more than later ones, so they had
-/// better not be a caller's), and checks that it speaks of the tokenizer's vocabulary.
-fn load_backend(settings: &OrtSettings, vocabulary: &Vocabulary) -> Result<Box<dyn Backend>, BackendError> {
-    let backend = ort::open(settings)?;
-    let (width, entries) = (backend.shape().vocabulary_entries, vocabulary.entries());
-    if width != entries {
-        let reason = format!("the graph has {width} entries, config.json {entries}");
-        return Err(BackendError::new("the vocabulary", reason));
-    }
-    Ok(backend)
 }
 
 /// Shared by all handlers.

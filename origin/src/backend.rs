@@ -3,6 +3,7 @@
 mod choice;
 pub mod ort;
 pub mod scripted;
+pub mod wgpu;
 
 pub use choice::{Selected, Selection, select_on_host};
 

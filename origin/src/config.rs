@@ -1,6 +1,7 @@
 //! What can be set, by environment variables that begin with `LEDE_`. One struct for each concern.
 
 mod auth;
+mod backend;
 mod background;
 mod cache;
 mod engine;
@@ -16,6 +17,7 @@ use figment::providers::Env;
 use serde::de::DeserializeOwned;
 
 pub use auth::AuthConfig;
+pub use backend::{BackendChoice, BackendConfig};
 pub use background::{BackgroundConfig, Switch};
 pub use cache::{CacheConfig, RedisUrl};
 pub use engine::EngineConfig;
@@ -52,6 +54,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What is done while nobody waits for it.
     pub background: BackgroundConfig,
+    /// Which engine runs the model.
+    pub backend: BackendConfig,
     /// The engine.
     pub engine: EngineConfig,
     /// The model and the library that runs it.
@@ -82,6 +86,7 @@ impl Config {
             auth: AuthConfig::read(source)?,
             cache: section(source)?,
             background: section(source)?,
+            backend: BackendConfig::read(source)?,
             engine: section(source)?,
             model: ModelConfig::read(source)?,
             remote: RemoteConfig::read(source)?,

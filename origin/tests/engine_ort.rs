@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lede_origin::backend::ort::{self, ExecutionProviderName, OrtSettings};
-use lede_origin::backend::{Backend, Row};
+use lede_origin::backend::{Backend, FailureKind, LogitsWanted, Prefix, Row, RowWork};
 use lede_origin::engine::constraint::{CaptionRules, Constraint};
 use lede_origin::engine::sampler::Sampling;
 use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
@@ -19,7 +19,7 @@ use lede_origin::engine::{EngineHandle, EngineLimits, EngineStatus};
 use lede_origin::models::{Dialect, MarkerDialect, Model};
 use lede_shared::api::Style;
 use lede_shared::plan::Priority;
-use rows::{largest_difference, opened, stepped};
+use rows::{any_schedule_gives_what_each_row_gives_alone, largest_difference, opened, stepped};
 
 const ROWS_MAX: usize = 8;
 
@@ -128,6 +128,82 @@ fn closing_a_row_leaves_the_others_as_they_are() {
     backend.close(second);
     let after = stepped(backend.as_mut(), &[row], &keep[3..4]).remove(0);
     assert_eq!(largest_difference(&after, &expected), 0.0, "a row must not depend on its neighbours at all");
+}
+
+#[test]
+fn any_schedule_of_rows_gives_what_each_gives_alone() {
+    let model = model();
+    any_schedule_gives_what_each_row_gives_alone(backend(&model), backend(&model));
+}
+
+#[test]
+fn how_a_prompt_is_cut_changes_nothing_unless_a_piece_is_a_single_entry() {
+    let model = model();
+    let mut backend = backend(&model);
+    let ids =
+        prompt(&model, "a very old tram in the rain, two dogs asleep on a warm blue boat, and a market at dusk");
+    let (row, whole) = opened(backend.as_mut(), &ids);
+    backend.close(row);
+    let other = opened(backend.as_mut(), &ids[1..]).0;
+    for cut in 2..ids.len() - 1 {
+        let row = backend.open(None).unwrap();
+        // The first piece's logits are not wanted; another row steps meanwhile.
+        let work = RowWork { row, ids: &ids[..cut], logits: LogitsWanted::None };
+        backend.submit(&[work]).unwrap();
+        assert!(backend.logits(0, cut - 1).is_err(), "they were not wanted");
+        let next = [ids[2]];
+        let works = [
+            RowWork { row: other, ids: &next, logits: LogitsWanted::Last },
+            RowWork { row, ids: &ids[cut..], logits: LogitsWanted::Last },
+        ];
+        backend.submit(&works).unwrap();
+        let last = backend.logits(1, ids.len() - cut - 1).unwrap();
+        assert_eq!(largest_difference(last, &whole), 0.0, "cut after {cut}");
+        backend.close(row);
+    }
+}
+
+#[test]
+fn a_row_that_begins_with_part_of_another_outlives_it_and_goes_on_as_if_it_had_read_all() {
+    let model = model();
+    let mut backend = backend(&model);
+    let ids = prompt(&model, "a lighthouse above a quiet harbour at dusk");
+    let (first, whole) = opened(backend.as_mut(), &ids);
+    let fork = backend.open(Some(Prefix { row: first, positions: 5 })).unwrap();
+    stepped(backend.as_mut(), &[first], &ids[1..2]);
+    backend.close(first);
+    let work = RowWork { row: fork, ids: &ids[5..], logits: LogitsWanted::Last };
+    backend.submit(&[work]).unwrap();
+    assert_eq!(largest_difference(backend.logits(0, ids.len() - 6).unwrap(), &whole), 0.0);
+    for positions in [0, ids.len() + 1] {
+        let error = backend.open(Some(Prefix { row: fork, positions })).unwrap_err();
+        assert_eq!(error.kind(), FailureKind::Refused, "{positions}");
+    }
+    assert!(backend.open(Some(Prefix { row: first, positions: 1 })).is_err(), "a closed row");
+}
+
+#[test]
+fn memory_for_attention_is_refused_before_it_runs_out_and_given_back() {
+    let model = model();
+    let mut backend = backend(&model);
+    let ids = vec![5; model.context_tokens_max()];
+    let free = backend.positions_free();
+    let mut rows = Vec::new();
+    let refused = loop {
+        let row = backend.open(None).unwrap();
+        rows.push(row);
+        let work = RowWork { row, ids: &ids, logits: LogitsWanted::None };
+        if let Err(error) = backend.submit(&[work]) {
+            break error;
+        }
+        assert!(rows.len() < 100, "there is no end to the memory");
+    };
+    assert_eq!(refused.kind(), FailureKind::OutOfMemory);
+    assert_eq!(rows.len() - 1, free / ids.len().next_multiple_of(backend.block_tokens()));
+    rows.into_iter().for_each(|row| backend.close(row));
+    assert_eq!(backend.positions_free(), free);
+    let (_, logits) = opened(backend.as_mut(), &ids[..4]);
+    assert!(logits.iter().all(|logit| logit.is_finite()));
 }
 
 async fn engine(model: &Model) -> EngineHandle {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use lede_origin::backend::ort::{self, ExecutionProviderName, OrtSettings};
 use lede_origin::backend::{Backend, LogitsWanted, Row, RowWork};
 use lede_origin::models::{ChatModel, ChatSettings};
-use rows::{largest_difference, opened, stepped};
+use rows::{any_schedule_gives_what_each_row_gives_alone, largest_difference, opened, stepped};
 use serde::Deserialize;
 
 const ROWS_MAX: usize = 4;
@@ -109,6 +109,14 @@ fn sequences_of_different_lengths_do_not_touch_each_other_in_any_layout() {
         assert!(backend.submit(&[work]).is_err(), "{model}");
         let work = RowWork { row: rows[0], ids: &[1], logits: LogitsWanted::Last };
         assert!(backend.submit(&[work]).is_err(), "{model}: a closed row");
+    }
+}
+
+#[test]
+fn any_schedule_of_rows_gives_what_each_gives_alone_in_any_layout() {
+    for model in ["tiny-llama", "tiny-qwen2"] {
+        let graph = fixture(model).join("onnx/model.onnx");
+        any_schedule_gives_what_each_row_gives_alone(open(&graph), open(&graph));
     }
 }
 

@@ -6,7 +6,7 @@ use lede_shared::plan::Priority;
 use tokio::sync::{mpsc, oneshot};
 
 use super::scheduler::SequenceId;
-use super::sequence::{Sequence, SequenceRequest};
+use super::sequence::{Sequence, SequenceError, SequenceRequest};
 use super::{PendingSequence, SubmitError};
 
 /// Questions that wait for the loop.
@@ -109,8 +109,16 @@ impl EngineDoor {
     /// # Errors
     /// When there is no room, or nobody behind the door.
     pub fn submit(&self, request: SequenceRequest) -> Result<PendingSequence, SubmitError> {
+        self.submit_at(Instant::now(), request)
+    }
+
+    pub(super) fn submit_at(
+        &self,
+        now: Instant,
+        request: SequenceRequest,
+    ) -> Result<PendingSequence, SubmitError> {
         let (reply, pending) = oneshot::channel();
-        let sequence = Sequence::new(request, Instant::now(), reply);
+        let sequence = Sequence::new(request, now, reply);
         self.arrivals.try_send(Arrival::Sequence(Box::new(sequence))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::Full,
             mpsc::error::TrySendError::Closed(_) => SubmitError::NotReady,
@@ -145,12 +153,10 @@ impl EngineInbox {
     /// Tells everybody who waits behind the door that nothing will come of it.
     pub fn refuse_all(mut self) {
         self.arrivals.close();
-        self.unfinished.into_iter().for_each(|sequence| {
-            sequence.fail(super::sequence::SequenceError::BackendFailed);
-        });
+        self.unfinished.into_iter().for_each(|sequence| sequence.fail(SequenceError::BackendFailed));
         while let Ok(arrival) = self.arrivals.try_recv() {
             if let Arrival::Sequence(sequence) = arrival {
-                sequence.fail(super::sequence::SequenceError::BackendFailed);
+                sequence.fail(SequenceError::BackendFailed);
             }
         }
     }

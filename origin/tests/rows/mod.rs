@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod schedule;
+
 use lede_origin::backend::{Backend, LogitsWanted, Row, RowWork};
+
+pub(crate) use schedule::any_schedule_gives_what_each_row_gives_alone;
 
 /// The largest difference between two rows of logits; NaN is larger than any.
 pub(crate) fn largest_difference(a: &[f32], b: &[f32]) -> f32 {

@@ -180,18 +180,8 @@ impl Bindings {
     }
 
     /// Runs the graph.
-    ///
-    /// Not through the `ort` crate, which makes values of all outputs after each run: of no use where all are bound, and a
-    /// tenth of a small model's step.
-    #[expect(unsafe_code, reason = "the ort crate's way makes values of outputs that nobody looks at")]
     pub(super) fn run(&mut self, session: &mut Session) -> ort::Result<()> {
-        let no_options = std::ptr::null();
-        // SAFETY: session and binding are alive and borrowed mutably, so nobody else runs them; the binding belongs to this
-        // session or keeps its own alive; buffers that are bound are alive through `held`.
-        unsafe {
-            let status = (ort::api().RunWithBinding)(session.ptr().cast_mut(), no_options, self.binding.ptr());
-            ort::Error::result_from_status(status)
-        }
+        session.run_binding(&self.binding).map(drop)
     }
 }
 

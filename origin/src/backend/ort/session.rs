@@ -64,12 +64,6 @@ fn builder(settings: &OrtSettings, provider: ExecutionProviderName) -> Result<Se
     let environment = runtime::environment(&settings.library).map_err(|error| error.to_string())?;
     let mut builder = Session::builder(&environment)
         .and_then(|builder| Ok(builder.with_intra_op_spinning(settings.intra_op_spinning)?))
-        // Attention weights far from a row's end are so small that computing with them takes many times as long.
-        .and_then(|builder| Ok(builder.with_flush_to_zero()?))
-        // Weights stay for the session's life: not in the arena, which doubles as it grows.
-        .and_then(|builder| Ok(builder.with_device_allocated_initializers()?))
-        // Shapes differ from step to step, so there is no pattern that would come again.
-        .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
         .map_err(|error| error.to_string())?;
     if settings.intra_op_threads > 0 {
         builder = builder.with_intra_threads(settings.intra_op_threads).map_err(|error| error.to_string())?;

@@ -28,11 +28,11 @@ fn score(place: u32) -> f32 {
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let head = group.x;
+    let head = group.y;
     let kv_head = head / (HEADS / KV_HEADS);
-    let own = (group.y * HEADS + head) * HEAD_VECTORS;
-    let table = entries[group.y].z;
-    let positions = entries[group.y].y + 1u;
+    let own = (group.x * HEADS + head) * HEAD_VECTORS;
+    let table = entries[group.x].z;
+    let positions = min(entries[group.x].y + 1u, TABLE_BLOCKS * BLOCK_TOKENS);
     if lane < HEAD_VECTORS {
         query[lane] = queries[own + lane];
     }

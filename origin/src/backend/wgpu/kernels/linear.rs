@@ -77,14 +77,12 @@ struct Tile {
 }
 
 impl Way {
-    /// Its tiles, of few entries and of many. Rows are even in number for the sake of SwiGLU, and sums fit 32 lanes and
-    /// workgroup memory.
+    /// Its tiles, of one entry and of several. Rows are even in number for the sake of SwiGLU. More than 16 sums at once take
+    /// compilers for processors seconds, and GPUs more registers than they have.
     const fn tiles(self) -> &'static [Tile] {
         match self {
-            Self::Alone => &[Tile { entries: 1, rows: 2 }, Tile { entries: 4, rows: 2 }, Tile { entries: 8, rows: 2 }],
-            Self::Subgroup(_) | Self::Workgroup => {
-                &[Tile { entries: 1, rows: 2 }, Tile { entries: 4, rows: 4 }, Tile { entries: 8, rows: 4 }]
-            }
+            Self::Alone => &[Tile { entries: 1, rows: 4 }, Tile { entries: 4, rows: 4 }],
+            Self::Subgroup(_) | Self::Workgroup => &[Tile { entries: 1, rows: 2 }, Tile { entries: 4, rows: 4 }],
         }
     }
 
@@ -98,7 +96,7 @@ impl Way {
 
     const fn invocations(self) -> usize {
         match self {
-            Self::Alone => 64,
+            Self::Alone => 16,
             Self::Subgroup(_) | Self::Workgroup => 128,
         }
     }
@@ -127,7 +125,7 @@ impl LinearCall {
         Ok(Self { tiles })
     }
 
-    /// Records the layer for a number of entries, in the largest tile that they fill, or the smallest that holds them.
+    /// Records the layer for a number of entries, in the smallest tile that holds them all, or the largest there is.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, entries: u32) {
         let holds = self.tiles.iter().find(|(tile, _)| *tile >= entries);
         for call in holds.or(self.tiles.last()).iter().flat_map(|(_, calls)| calls) {
