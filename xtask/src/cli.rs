@@ -90,7 +90,7 @@ pub(crate) enum BenchTarget {
     },
     /// The engine and its devices: against llama.cpp, one at a time, alone and in a flood, into docs/BENCH.md
     Engine {
-        /// Only these sections, separated by commas: decode, batching, prefix, priority, overload, cycles
+        /// Only these sections, separated by commas: decode, batching, prefix, priority, overload, cycles; and gpu, only when named
         #[arg(long)]
         only: Option<String>,
         /// A fraction of the time, to see that it works; shows the tables and writes nothing

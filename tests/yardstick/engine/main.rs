@@ -15,6 +15,7 @@ mod batching;
 mod cycles;
 mod decode;
 mod device;
+mod gpu;
 mod llama_cpp;
 #[path = "../cache/meter.rs"]
 #[expect(dead_code, reason = "the cache's tables read more off the machine")]
@@ -38,6 +39,8 @@ const SECTIONS: &[Section] = &[
     ("overload", overload::measure),
     ("cycles", cycles::measure),
 ];
+/// Says nothing where there is no GPU, and so is measured only when it is named.
+const GPU: Section = ("gpu", gpu::measure);
 
 /// The origin's: what is resident depends on it.
 #[global_allocator]
@@ -45,9 +48,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let only = std::env::var("LEDE_BENCH_ONLY").ok();
-    let is_wanted = |name: &str| only.as_deref().is_none_or(|only| only.split(',').any(|wanted| wanted == name));
+    let is_named = |name: &str| only.as_deref().is_some_and(|only| only.split(',').any(|wanted| wanted == name));
+    let usual = SECTIONS.iter().filter(|(name, _)| only.is_none() || is_named(name));
     let report = std::env::var_os("LEDE_BENCH_REPORT").map(PathBuf::from);
-    for (name, measure) in SECTIONS.iter().filter(|(name, _)| is_wanted(name)) {
+    for (name, measure) in usual.chain([&GPU].into_iter().filter(|(name, _)| is_named(name))) {
         let table = measure();
         println!("## {name}\n\n{table}");
         if let Some(page) = &report {
