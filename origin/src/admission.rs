@@ -38,7 +38,9 @@ struct State {
 struct Departure {
     at: Instant,
     sequences: usize,
-    /// How long somebody had been inside by then, in all.
+    /// How long somebody had been inside, in all, when those before them left.
+    began: Duration,
+    /// The same when these left.
     busy: Duration,
 }
 
@@ -96,7 +98,8 @@ impl Admission {
     }
 
     /// How long `sequences` more would take to be through, at the rate at which sequences left lately while the device was
-    /// at work. `None` when nothing has left lately, so that nothing can be said.
+    /// at work. Where too few have left to tell a rate, at least as long as the device has been at work without. `None`
+    /// when nobody has been inside lately, so that nothing can be said.
     #[must_use]
     pub fn expected_wait(&self, sequences: usize) -> Option<Duration> {
         let now = Instant::now();
@@ -125,11 +128,19 @@ impl State {
     /// How long `sequences` take to leave. The rate counts only the time in which there was anybody who could leave.
     fn expected_wait(&self, sequences: usize, now: Instant) -> Option<Duration> {
         let mut departures = self.recent(now);
-        let oldest = departures.next()?;
-        // The oldest began the time that is counted; how long it had been inside before is not known.
+        let oldest = departures.next();
+        // The oldest began the time that is counted: it may have been inside for long before, with many others.
         let left: usize = departures.map(|departure| departure.sequences).sum();
-        let busy = self.busy_until(now).saturating_sub(oldest.busy);
-        (left > 0).then(|| busy.mul_f64(sequences as f64 / left as f64))
+        if let Some(oldest) = oldest.filter(|_| left > 0) {
+            let busy = self.busy_until(now).saturating_sub(oldest.busy);
+            return Some(busy.mul_f64(sequences as f64 / left as f64));
+        }
+        // No two have left, so no rate is known. What has not happened for a while is to be expected no sooner than after
+        // about as long again.
+        let since =
+            oldest.map_or_else(|| self.departures.back().map(|last| last.busy), |oldest| Some(oldest.began));
+        let busy = self.busy_until(now).saturating_sub(since.unwrap_or_default());
+        (!busy.is_zero()).then_some(busy)
     }
 
     fn recent(&self, now: Instant) -> impl Iterator<Item = &Departure> {
@@ -146,10 +157,11 @@ impl State {
         if self.sequences == 0 {
             (self.busy, self.busy_since) = (busy, None);
         }
+        let began = self.departures.back().map_or(Duration::ZERO, |last| last.busy);
         if self.departures.len() == DEPARTURES_MAX {
             self.departures.pop_front();
         }
-        self.departures.push_back(Departure { at: now, sequences, busy });
+        self.departures.push_back(Departure { at: now, sequences, began, busy });
     }
 }
 
@@ -186,7 +198,10 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         // Two a second for ten seconds.
-        let departure = |second| Departure { at: at(second), sequences: 2, busy: Duration::from_secs(second) };
+        let departure = |second: u64| {
+            let (began, busy) = (Duration::from_secs(second.saturating_sub(1)), Duration::from_secs(second));
+            Departure { at: at(second), sequences: 2, began, busy }
+        };
         let state = State { departures: (0..10).map(departure).collect(), ..State::default() };
         assert_eq!(state.retry_after_s(8, at(10)), 4);
         assert_eq!(state.retry_after_s(1, at(10)), 1);
@@ -207,6 +222,23 @@ mod tests {
         }
         assert_eq!(state.expected_wait(4, at(22)), Some(Duration::from_secs(4)));
         assert_eq!(state.expected_wait(1, at(100)), None, "that is too long ago");
+    }
+
+    #[test]
+    fn while_nobody_has_left_a_wait_is_at_least_as_long_as_the_device_has_been_at_work() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let mut state = State { sequences: 6, busy_since: Some(start), ..State::default() };
+        assert_eq!(state.expected_wait(7, at(3)), seconds(3));
+        assert_eq!(state.expected_wait(7, at(100)), seconds(100), "however long that is");
+        state.leave(1, at(100));
+        assert_eq!(state.expected_wait(7, at(101)), seconds(101), "one alone tells no rate");
+        state.leave(1, at(104));
+        assert_eq!(state.expected_wait(7, at(104)), seconds(28), "two do");
+        assert_eq!(state.expected_wait(7, at(200)), seconds(96), "and neither is known any more");
+        state.leave(4, at(200));
+        assert_eq!(state.expected_wait(1, at(300)), None, "nobody is inside");
     }
 
     #[test]

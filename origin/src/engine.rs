@@ -3,22 +3,26 @@
 //! It knows prompts, constraints and deadlines; it knows nothing of HTTP, caches or styles.
 
 pub mod constraint;
+pub mod door;
 pub mod draft;
 mod engine_loop;
+pub mod prefix_index;
 pub mod sampler;
 pub mod scheduler;
 pub mod sequence;
+pub mod speculation;
+pub mod stats;
 pub mod vocabulary;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-use self::engine_loop::EngineLoop;
-use self::scheduler::Scheduler;
-use self::sequence::{FinishedSequence, Sequence, SequenceError, SequenceRequest};
+use self::door::EngineDoor;
+use self::engine_loop::{EngineLoop, LoopEnd};
+use self::sequence::{FinishedSequence, SequenceError, SequenceRequest};
+use self::speculation::SpeculationMode;
+pub use self::stats::{EngineCounters, EngineStats};
 use crate::backend::{Backend, BackendShape};
 
 /// The engine's limits.
@@ -28,6 +32,24 @@ pub struct EngineLimits {
     pub waiting_sequences_max: usize,
     /// Most sequences that run; at most the backend's rows.
     pub sequences_max: usize,
+    /// Entries that a step reads, as long as there are prompts to be read: what running rows need first, then prompts.
+    pub step_tokens_max: usize,
+    /// Positions of prompts that are kept after their sequences; with 0 nothing is shared.
+    pub prefix_positions_max: usize,
+    /// Are entries guessed?
+    pub speculation: SpeculationMode,
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self {
+            waiting_sequences_max: 256,
+            sequences_max: 8,
+            step_tokens_max: 256,
+            prefix_positions_max: 8_192,
+            speculation: SpeculationMode::Auto,
+        }
+    }
 }
 
 /// What state the engine is in.
@@ -41,33 +63,6 @@ pub enum EngineStatus {
     Failed(String),
     /// The engine's thread has ended.
     Stopped,
-}
-
-/// What the engine has done since it started.
-#[derive(Debug, Default)]
-pub struct EngineCounters {
-    /// Sequences that came to their end.
-    pub finished: AtomicU64,
-    /// Running sequences that were dropped because their client left or their deadline passed.
-    pub dropped: AtomicU64,
-    /// Prompt entries read.
-    pub prefilled_tokens: AtomicU64,
-    /// Entries fed back in decode steps.
-    pub decoded_tokens: AtomicU64,
-    /// Decode steps.
-    pub decode_steps: AtomicU64,
-    /// Time spent on working out what may be written, in nanoseconds.
-    pub constraint_ns: AtomicU64,
-    /// Entries chosen under a constraint.
-    pub constraint_steps: AtomicU64,
-}
-
-impl EngineCounters {
-    /// Counts the time since `begun_at` as spent on what may be written.
-    fn note_constraint(&self, begun_at: Instant) {
-        let spent_ns = u64::try_from(begun_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.constraint_ns.fetch_add(spent_ns, Ordering::Relaxed);
-    }
 }
 
 /// Why a sequence was not taken in.
@@ -84,7 +79,7 @@ pub enum SubmitError {
 /// The way to the engine. When the last handle is gone the engine finishes what runs and ends.
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
-    outbox: mpsc::Sender<Sequence>,
+    door: EngineDoor,
     status: watch::Receiver<EngineStatus>,
     counters: Arc<EngineCounters>,
 }
@@ -101,18 +96,21 @@ impl EngineHandle {
         limits: EngineLimits,
         load: impl FnOnce() -> Result<Box<dyn Backend>, E> + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (outbox, inbox) = mpsc::channel(limits.waiting_sequences_max);
+        let (door, inbox) = door::door(limits.waiting_sequences_max);
         let (status_sender, status) = watch::channel(EngineStatus::Loading);
         let counters = Arc::new(EngineCounters::default());
-        let handle = Self { outbox, status, counters: Arc::clone(&counters) };
-        let scheduler = Scheduler::new(limits.waiting_sequences_max, limits.sequences_max);
+        let handle = Self { door, status, counters: Arc::clone(&counters) };
         std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
             // Told also when the thread unwinds, so that nobody takes a dead engine for a ready one.
             let stopped = StopNotice(status_sender);
             match load() {
                 Ok(backend) => {
                     stopped.0.send_replace(EngineStatus::Ready(backend.shape()));
-                    EngineLoop { backend, inbox, scheduler, counters: &counters }.run();
+                    if let LoopEnd::Lost(error, left) = EngineLoop::new(backend, inbox, limits, counters).run() {
+                        tracing::error!(%error, "the device is lost");
+                        stopped.0.send_replace(EngineStatus::Failed(error.to_string()));
+                        left.refuse_all();
+                    }
                 }
                 Err(error) => {
                     stopped.0.send_replace(EngineStatus::Failed(error.to_string()));
@@ -125,9 +123,9 @@ impl EngineHandle {
     /// A handle where there is no engine, and why.
     #[must_use]
     pub fn failed(reason: String) -> Self {
-        let (outbox, _) = mpsc::channel(1);
+        let (door, _) = door::door(1);
         let (_, status) = watch::channel(EngineStatus::Failed(reason));
-        Self { outbox, status, counters: Arc::default() }
+        Self { door, status, counters: Arc::default() }
     }
 
     /// The present state.
@@ -149,6 +147,12 @@ impl EngineHandle {
         &self.counters
     }
 
+    /// The way to ask for the sequences inside, and to end them.
+    #[must_use]
+    pub const fn door(&self) -> &EngineDoor {
+        &self.door
+    }
+
     /// Hands a sequence in.
     ///
     /// # Errors
@@ -157,13 +161,7 @@ impl EngineHandle {
         if !matches!(*self.status.borrow(), EngineStatus::Ready(_)) {
             return Err(SubmitError::NotReady);
         }
-        let (reply, pending) = oneshot::channel();
-        let sequence = Sequence::new(request, Instant::now(), reply);
-        self.outbox.try_send(sequence).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SubmitError::Full,
-            mpsc::error::TrySendError::Closed(_) => SubmitError::NotReady,
-        })?;
-        Ok(pending)
+        self.door.submit(request)
     }
 }
 

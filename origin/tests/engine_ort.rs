@@ -18,6 +18,7 @@ use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceReq
 use lede_origin::engine::{EngineHandle, EngineLimits, EngineStatus};
 use lede_origin::models::{Dialect, MarkerDialect, Model};
 use lede_shared::api::Style;
+use lede_shared::plan::Priority;
 use rows::{any_schedule_gives_what_each_row_gives_alone, largest_difference, opened, stepped};
 
 const ROWS_MAX: usize = 8;
@@ -206,7 +207,7 @@ fn memory_for_attention_is_refused_before_it_runs_out_and_given_back() {
 }
 
 async fn engine(model: &Model) -> EngineHandle {
-    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX };
+    let limits = EngineLimits { waiting_sequences_max: 64, sequences_max: ROWS_MAX, ..EngineLimits::default() };
     let model = model.clone();
     let engine = EngineHandle::start(limits, move || -> Result<Box<dyn Backend>, String> { Ok(backend(&model)) });
     let engine = engine.unwrap();
@@ -229,6 +230,7 @@ fn request(model: &Model, text: &str, seed: u8) -> SequenceRequest {
         sampling: Sampling::Nucleus { temperature: 0.8, top_p: 0.95 },
         stream_seed: [seed; 32],
         completion_tokens_max: 160,
+        priority: Priority::Normal,
         deadline: Instant::now() + Duration::from_secs(60),
         listener: None,
     }

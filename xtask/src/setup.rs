@@ -4,6 +4,7 @@
 //! and a second run find it there. Nothing here changes the machine outside the cache and the folders
 //! `node_modules`, but for one `rustup target add`.
 
+mod apt;
 pub(crate) mod cargo_tools;
 mod distribution_toolchain;
 mod locked_version;
@@ -12,6 +13,7 @@ mod onnx_runtime;
 mod redis;
 mod store;
 pub(crate) mod unwinding;
+mod vulkan;
 pub(crate) mod wasm_target;
 mod web;
 mod wheel;
@@ -23,6 +25,7 @@ use anyhow::Result;
 use crate::progress;
 use crate::setup::cargo_tools::CargoTool;
 use crate::setup::unwinding::Panics;
+use crate::setup::vulkan::Vulkan;
 use crate::setup::wasm_target::WasmToolchain;
 use crate::workspace::Workspace;
 
@@ -58,6 +61,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     nextest(workspace)?;
     web(workspace)?;
     redis(workspace)?;
+    vulkan(workspace)?;
     check(workspace)?;
     Ok(())
 }
@@ -92,6 +96,11 @@ pub(crate) fn web(workspace: &Workspace) -> Result<WebTools> {
 /// The redis-server that the suites start.
 pub(crate) fn redis(workspace: &Workspace) -> Result<PathBuf> {
     resolved("Redis", || redis::ensure(workspace))
+}
+
+/// A Vulkan for the tests of the wgpu backend; `None` where they take the adapter that the system has.
+pub(crate) fn vulkan(workspace: &Workspace) -> Result<Option<Vulkan>> {
+    resolved("Vulkan", || vulkan::ensure(workspace))
 }
 
 /// cargo-deny and typos.

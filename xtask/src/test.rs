@@ -56,6 +56,7 @@ fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
     let library = setup::onnx_runtime(workspace)?;
     let web = setup::web(workspace)?;
     let redis = setup::redis(workspace)?;
+    let vulkan = setup::vulkan(workspace)?;
     let mut nextest = command::that_calls_cargo(setup::nextest(workspace)?);
     nextest.args(["nextest", "run", "--locked", "--workspace"]).args(nextest_args).current_dir(&workspace.root);
     nextest
@@ -68,6 +69,9 @@ fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
         .env("LEDE_SCREENSHOTS", workspace.target.join("screenshots"))
         .env("LEDE_SCHEMATHESIS", web.schemathesis)
         .env("LEDE_MODEL_DIR", workspace.model());
+    if let Some(vulkan) = vulkan {
+        vulkan.offer_to(&mut nextest);
+    }
     command::streamed(&mut nextest)
 }
 

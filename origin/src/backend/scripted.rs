@@ -75,6 +75,10 @@ impl Backend for ScriptedBackend {
         self.shape
     }
 
+    fn takes_guesses(&self) -> bool {
+        true
+    }
+
     fn positions_free(&self) -> usize {
         self.blocks_free() * BLOCK_TOKENS
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lede_shared::api::stream::StreamStart;
+use lede_shared::plan::Priority;
 
 use super::candidate::{self, Candidate, Judge};
 use super::plan::{Plan, ROUNDS_MAX};
@@ -55,6 +56,7 @@ struct Shared {
     plan: Plan,
     prompt: Prompt,
     constraint: Arc<PreparedConstraint>,
+    priority: Priority,
     deadline: Instant,
 }
 
@@ -72,7 +74,9 @@ impl Generator<'_> {
         demands.rules.caption_pieces_max = plan.caption_tokens_max;
         demands.rules.completion_pieces_max = prompt.completion_tokens_max;
         let constraint = self.model.constraints().prepare(demands.rules.clone()).map_err(not_prepared)?;
-        let shared = Shared { plan, prompt, constraint, deadline };
+        // What nobody waits for goes behind everybody.
+        let priority = if is_behind { Priority::Low } else { Priority::Normal };
+        let shared = Shared { plan, prompt, constraint, priority, deadline };
         let judge = Judge::new(&demands, request.content_description());
         let (id, model) = (compose::id_of(key), self.model.id().to_owned());
         progress.begin(StreamStart { id, model, variants: request.variants() });
@@ -132,6 +136,7 @@ impl Generator<'_> {
             sampling: Sampling::Greedy,
             stream_seed: StreamSeed::default(),
             completion_tokens_max: 1,
+            priority: Priority::Critical,
             deadline,
             listener: None,
         });
@@ -169,6 +174,7 @@ impl Generator<'_> {
                 sampling: shared.plan.sampling(candidate),
                 stream_seed: shared.plan.stream_seed(candidate),
                 completion_tokens_max: shared.prompt.completion_tokens_max,
+                priority: shared.priority,
                 deadline: shared.deadline,
                 listener: listeners.next(),
             });
@@ -224,6 +230,7 @@ fn not_submitted(error: SubmitError) -> CaptionError {
 fn not_finished(error: SequenceError) -> CaptionError {
     match error {
         SequenceError::DeadlineExceeded => CaptionError::DeadlineExceeded,
+        SequenceError::Cancelled => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
         SequenceError::BackendFailed | SequenceError::NothingToChoose | SequenceError::ConstraintFailed => {
             CaptionError::Internal(error.to_string())
         }

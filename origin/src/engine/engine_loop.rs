@@ -1,165 +1,238 @@
-//! The one thread that owns the device: admit → run → sample → retire, step by step.
+//! The one thread that owns the device: admit → schedule → run → sample → emit → retire, step by step.
 //!
-//! Continuous batching: sequences join at the next step and leave when they are done (Orca, OSDI 2022).
+//! Continuous batching: sequences join at the next step and leave when they are done (Orca, OSDI 2022). `places` has who
+//! gets a place and memory, `step` what one step does and what becomes of its failures.
 
+mod places;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
-
-use super::EngineCounters;
-use super::scheduler::Scheduler;
+use self::places::Rows;
+use super::EngineLimits;
+use super::door::{Arrival, Cancel, EngineInbox, Question, SequenceListing, SequenceState};
+use super::scheduler::{Scheduler, SequenceId};
 use super::sequence::{Sequence, SequenceError};
-use crate::backend::{Backend, BackendError, LogitsWanted, RowWork, Selection};
+use super::speculation::Speculation;
+use super::stats::{EngineCounters, count, set};
+use crate::backend::{Backend, BackendError};
 
-/// Prompts read between two decode steps, so that newcomers do not stall those who run.
-const PREFILLS_PER_STEP_MAX: usize = 2;
-
-/// Owns the device until every handle is gone.
-pub(super) struct EngineLoop<'a> {
-    pub(super) backend: Box<dyn Backend>,
-    pub(super) inbox: mpsc::Receiver<Sequence>,
-    pub(super) scheduler: Scheduler<Sequence>,
-    pub(super) counters: &'a EngineCounters,
+/// Owns the device until every door is gone or the device is.
+pub(super) struct EngineLoop {
+    rows: Rows,
+    inbox: EngineInbox,
+    scheduler: Scheduler,
+    /// All that wait and run: those that the scheduler knows.
+    sequences: BTreeMap<SequenceId, Sequence>,
+    speculation: Speculation,
+    limits: EngineLimits,
+    counters: Arc<EngineCounters>,
 }
 
-impl EngineLoop<'_> {
-    /// Runs until all senders of the inbox are gone and nothing is left to do.
-    pub(super) fn run(mut self) {
+/// Why a loop ended.
+#[derive(Debug)]
+pub(super) enum LoopEnd {
+    /// Every door is gone, and nothing was left to do.
+    Finished,
+    /// The device is gone. The inbox has all sequences that are not finished: with a new backend a new loop goes on with
+    /// them.
+    Lost(BackendError, EngineInbox),
+}
+
+impl EngineLoop {
+    pub(super) fn new(
+        backend: Box<dyn Backend>,
+        mut inbox: EngineInbox,
+        limits: EngineLimits,
+        counters: Arc<EngineCounters>,
+    ) -> Self {
+        let running_max = limits.sequences_max.min(backend.shape().rows_max);
+        let unfinished = std::mem::take(&mut inbox.unfinished);
+        let mut engine = Self {
+            rows: Rows::new(backend, limits.prefix_positions_max),
+            inbox,
+            scheduler: Scheduler::new(limits.waiting_sequences_max, running_max),
+            sequences: BTreeMap::new(),
+            speculation: Speculation::new(limits.speculation),
+            limits,
+            counters,
+        };
+        unfinished.into_iter().for_each(|sequence| engine.take_in(sequence.id, sequence));
+        engine
+    }
+
+    /// Runs until all doors are gone and nothing is left to do, or the device is lost.
+    pub(super) fn run(mut self) -> LoopEnd {
         while self.receive() {
-            self.drop_what_is_over();
-            self.start_waiting();
-            self.step();
-            self.retire();
+            if let Err(error) = self.turn(Instant::now()) {
+                return LoopEnd::Lost(error, self.into_unfinished());
+            }
         }
+        LoopEnd::Finished
+    }
+
+    /// One step of the device, and what goes before and after it.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    fn turn(&mut self, now: Instant) -> Result<(), BackendError> {
+        self.drop_what_is_over(now);
+        self.schedule(now)?;
+        let step = self.plan_step();
+        let outcome = self.run_step(step, now);
+        self.retire(now);
+        self.note_gauges();
+        outcome
     }
 
     /// Takes in what has arrived; waits when there is nothing to do. False at the very end.
     fn receive(&mut self) -> bool {
-        if self.scheduler.is_idle() {
-            match self.inbox.blocking_recv() {
-                Some(sequence) => self.scheduler.enqueue(sequence),
+        if self.sequences.is_empty() {
+            match self.inbox.arrivals.blocking_recv() {
+                Some(arrival) => self.admit(arrival),
                 None => return false,
             }
         }
-        while self.scheduler.has_room() {
-            let Ok(sequence) = self.inbox.try_recv() else { break };
-            self.scheduler.enqueue(sequence);
-        }
+        self.receive_more();
         true
     }
 
-    /// Frees those whose client left and those whose deadline has passed.
-    fn drop_what_is_over(&mut self) {
-        let now = Instant::now();
-        let waiting = self.scheduler.take_waiting(|sequence| sequence.is_over(now));
-        let running = self.scheduler.take_running(|sequence| sequence.is_over(now));
-        if !waiting.is_empty() || !running.is_empty() {
-            tracing::info!(waiting = waiting.len(), running = running.len(), "sequences dropped");
+    /// Takes in what has arrived meanwhile.
+    fn receive_more(&mut self) {
+        while self.scheduler.has_room() {
+            let Ok(arrival) = self.inbox.arrivals.try_recv() else { break };
+            self.admit(arrival);
         }
-        for sequence in waiting {
-            sequence.fail(SequenceError::DeadlineExceeded);
-        }
-        for sequence in running {
-            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            self.free(&sequence);
-            sequence.fail(SequenceError::DeadlineExceeded);
+        while let Ok(question) = self.inbox.questions.try_recv() {
+            self.answer(question);
         }
     }
 
-    fn start_waiting(&mut self) {
-        for _ in 0..PREFILLS_PER_STEP_MAX {
-            let Some(mut sequence) = self.scheduler.next_to_start() else { return };
-            sequence.start(Instant::now());
-            match self.backend.open(None) {
-                Ok(row) => {
-                    sequence.row = Some(row);
-                    self.scheduler.started(sequence);
-                }
-                Err(error) => {
-                    log_failure("open", &error);
-                    sequence.fail(SequenceError::BackendFailed);
-                }
+    fn admit(&mut self, arrival: Arrival) {
+        if let Arrival::Sequence(sequence) = arrival {
+            let id = SequenceId(self.counters.taken_in.fetch_add(1, Ordering::Relaxed));
+            self.take_in(id, *sequence);
+        }
+    }
+
+    fn take_in(&mut self, id: SequenceId, mut sequence: Sequence) {
+        sequence.enter(id, self.rows.shape().context_tokens_max, self.speculation.jumps());
+        if sequence.is_finished() {
+            count(&self.counters.failed, 1);
+            return sequence.fail(SequenceError::BackendFailed);
+        }
+        self.scheduler.enqueue(sequence.standing());
+        self.sequences.insert(id, sequence);
+    }
+
+    fn answer(&mut self, question: Question) {
+        let now = Instant::now();
+        // Whoever asked may have left meanwhile.
+        match question {
+            Question::List(reply) => {
+                let _ = reply.send(self.sequences.values().map(|sequence| self.listing(sequence, now)).collect());
+            }
+            Question::Cancel(cancel, reply) => {
+                let _ = reply.send(self.cancel(&cancel));
             }
         }
     }
 
-    /// One entry more for every running sequence that is not yet done.
-    fn step(&mut self) {
-        let Self { backend, scheduler, counters, .. } = self;
-        let running = scheduler.running_mut();
-        let work: Vec<RowWork<'_>> = running.iter().filter_map(work_of).collect();
-        if work.is_empty() {
-            return;
-        }
-        let read = work.iter().map(|item| item.ids.len()).sum::<usize>() as u64;
-        counters.decoded_tokens.fetch_add(read, Ordering::Relaxed);
-        counters.decode_steps.fetch_add(1, Ordering::Relaxed);
-        let outcome = backend.submit(&work).and_then(|()| {
-            running.iter_mut().for_each(|sequence| sequence.work_out(counters));
-            choose(backend.as_mut(), running, counters)
-        });
-        if let Err(error) = outcome {
-            self.fail_all(&error);
+    fn listing(&self, sequence: &Sequence, now: Instant) -> SequenceListing {
+        let runs = self.scheduler.running().iter().any(|standing| standing.id == sequence.id);
+        let state = match (runs, sequence.row()) {
+            (false, None) => SequenceState::Waiting,
+            (false, Some(_)) => SequenceState::Resting,
+            (true, _) if sequence.holds_prompt() => SequenceState::Decoding,
+            (true, _) => SequenceState::Prefilling,
+        };
+        SequenceListing {
+            id: sequence.id,
+            priority: sequence.priority,
+            state,
+            age: now.saturating_duration_since(sequence.submitted_at),
+            prompt_tokens: sequence.prompt_ids.len(),
+            completion_tokens: sequence.written(),
         }
     }
 
-    fn fail_all(&mut self, error: &BackendError) {
-        log_failure("step", error);
-        for sequence in self.scheduler.take_running(|_| true) {
-            self.free(&sequence);
-            sequence.fail(SequenceError::BackendFailed);
+    fn cancel(&mut self, cancel: &Cancel) -> usize {
+        let named = self.sequences.values().filter(|sequence| cancel.names(sequence.id, sequence.priority));
+        let named: Vec<SequenceId> = named.map(|sequence| sequence.id).collect();
+        count(&self.counters.cancelled, named.len());
+        named.iter().for_each(|id| self.end(*id, SequenceError::Cancelled));
+        named.len()
+    }
+
+    /// Frees those whose client left and those whose deadline has passed.
+    fn drop_what_is_over(&mut self, now: Instant) {
+        let is_over = |id: &SequenceId| self.sequences.get(id).is_none_or(|sequence| sequence.is_over(now));
+        let over = |standings: &[super::scheduler::Standing]| -> Vec<SequenceId> {
+            standings.iter().map(|standing| standing.id).filter(is_over).collect()
+        };
+        let (waiting, running) = (over(self.scheduler.waiting()), over(self.scheduler.running()));
+        if waiting.is_empty() && running.is_empty() {
+            return;
         }
+        tracing::info!(waiting = waiting.len(), running = running.len(), "sequences dropped");
+        count(&self.counters.dropped_waiting, waiting.len());
+        count(&self.counters.dropped, running.len());
+        waiting.iter().chain(&running).for_each(|id| self.end(*id, SequenceError::DeadlineExceeded));
     }
 
     /// Sends the finished ones home.
-    fn retire(&mut self) {
+    fn retire(&mut self, now: Instant) {
+        let ids = |standings: &[super::scheduler::Standing]| -> Vec<SequenceId> {
+            standings.iter().map(|standing| standing.id).collect()
+        };
+        let mut finished = ids(self.scheduler.running());
+        finished.retain(|id| self.sequences.get(id).is_some_and(Sequence::is_finished));
+        for id in finished {
+            let Some(mut sequence) = self.remove(id) else { continue };
+            self.rows.retire(&mut sequence);
+            let counters = &self.counters;
+            let outcome = if sequence.finish(now) { &counters.finished } else { &counters.failed };
+            count(outcome, 1);
+        }
+    }
+
+    /// Ends one that is not finished.
+    fn end(&mut self, id: SequenceId, error: SequenceError) {
+        if let Some(mut sequence) = self.remove(id) {
+            self.rows.close(&mut sequence);
+            sequence.fail(error);
+        }
+    }
+
+    fn remove(&mut self, id: SequenceId) -> Option<Sequence> {
+        self.scheduler.leave(id);
+        self.sequences.remove(&id)
+    }
+
+    fn note_gauges(&self) {
+        let waiting = self.scheduler.waiting();
+        let holds_row = |id: &SequenceId| self.sequences.get(id).is_some_and(|sequence| sequence.row().is_some());
+        let resting = waiting.iter().filter(|standing| holds_row(&standing.id)).count();
+        set(&self.counters.resting, resting);
+        set(&self.counters.waiting, waiting.len() - resting);
+        set(&self.counters.running, self.scheduler.running().len());
+        self.rows.note_gauges(&self.counters);
+    }
+
+    /// What is left when the device is gone. Who was on it has been retried by that: the next failure is its last.
+    fn into_unfinished(mut self) -> EngineInbox {
         let now = Instant::now();
-        for sequence in self.scheduler.take_running(Sequence::is_finished) {
-            self.free(&sequence);
-            self.counters.finished.fetch_add(1, Ordering::Relaxed);
-            sequence.finish(now);
+        let running: Vec<SequenceId> = self.scheduler.running().iter().map(|standing| standing.id).collect();
+        running.into_iter().for_each(|id| self.retry_or_fail(id, now));
+        for (_, mut sequence) in self.sequences {
+            sequence.lose_row();
+            self.inbox.unfinished.push(sequence);
         }
+        self.inbox
     }
-
-    fn free(&mut self, sequence: &Sequence) {
-        if let Some(row) = sequence.row {
-            self.backend.close(row);
-        }
-    }
-}
-
-fn work_of(sequence: &Sequence) -> Option<RowWork<'_>> {
-    Some(RowWork { row: sequence.row?, ids: sequence.unread_ids(), logits: LogitsWanted::Last })
-}
-
-/// Lets every sequence choose; who has to choose anew does so until it has.
-fn choose(
-    backend: &mut dyn Backend,
-    running: &mut [Sequence],
-    counters: &EngineCounters,
-) -> Result<(), BackendError> {
-    let mut choosing: Vec<usize> = (0..running.len()).collect();
-    let mut selected = Vec::new();
-    while !choosing.is_empty() {
-        let selections: Vec<Selection<'_>> =
-            choosing.iter().flat_map(|item| running[*item].selections(*item)).collect();
-        let counts: Vec<usize> = choosing.iter().map(|item| running[*item].selections(*item).count()).collect();
-        backend.select(&selections, &mut selected)?;
-        let mut rest = selected.as_slice();
-        let mut next = Vec::new();
-        for (item, count) in choosing.into_iter().zip(counts) {
-            let (own, others) = rest.split_at(count);
-            rest = others;
-            if running[item].choose(own, counters) {
-                next.push(item);
-            }
-        }
-        choosing = next;
-    }
-    Ok(())
-}
-
-fn log_failure(step: &'static str, error: &BackendError) {
-    tracing::error!(step, %error, "the device failed");
 }

@@ -70,6 +70,14 @@ impl Sampler {
         Some(Sampled { id, log_probability: logit - selected.log_sum_exp })
     }
 
+    /// Takes what there is no alternative to. The stream goes on as if it had been chosen.
+    pub fn choose_only(&mut self, id: u32) -> Sampled {
+        if matches!(self.sampling, Sampling::Nucleus { .. }) {
+            self.uniform();
+        }
+        Sampled { id, log_probability: 0.0 }
+    }
+
     /// Draws from the nucleus of the candidates, of which there is at least one, the likeliest first.
     fn draw(&mut self, candidates: &[(f32, u32)], temperature: f32, top_p: f32) -> (f32, u32) {
         let likeliest = candidates[0].0;

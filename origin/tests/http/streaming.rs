@@ -1,6 +1,7 @@
 //! The caption as it is being written: server-sent events.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -14,7 +15,9 @@ use lede_shared::problem::{Problem, ProblemCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::support::{Answer, CAPTION, GENERATE, TestApp, eventually, json_request, letters, since_marker};
+use crate::support::{
+    Answer, CAPTION, GENERATE, TestApp, eventually, json_request, letters, letters_while_not, since_marker,
+};
 
 /// A step of a device that is slow enough to be caught at work: an answer takes about a third of a second.
 const SLOW: Duration = Duration::from_millis(8);
@@ -278,15 +281,25 @@ async fn what_fails_before_the_first_event_is_a_problem_with_its_status() {
     drop(full);
 }
 
+/// How long somebody in a hurry waits: long enough for a few letters on any machine.
+const HURRY: Duration = Duration::from_secs(2);
+
+/// Asks in a hurry.
+async fn ask_in_a_hurry(app: &TestApp, body: &Value) -> Stream {
+    let mut request = json_request("POST", GENERATE, body.to_string());
+    let deadline = clock::now().plus(HURRY.as_millis() as u64).0.to_string();
+    request.headers_mut().insert("x-deadline-ms", deadline.parse().unwrap());
+    Stream::ask(app, request).await.ok().unwrap()
+}
+
 #[tokio::test]
 async fn what_fails_later_is_the_last_event() {
-    let app = TestApp::with(&[], SLOW, letters()).await;
-    let mut request = json_request("POST", GENERATE, about(1).to_string());
-    let deadline = clock::now().plus(120).0.to_string();
-    request.headers_mut().insert("x-deadline-ms", deadline.parse().unwrap());
-    let stream = Stream::ask(&app, request).await.ok().unwrap();
+    let held = Arc::new(AtomicBool::new(true));
+    let app = TestApp::with(&[], Duration::ZERO, letters_while_not(&held)).await;
+    let stream = ask_in_a_hurry(&app, &about(1)).await;
     let request_id = stream.header("x-request-id").to_owned();
     let events = stream.read_to_end().await;
+    held.store(false, Ordering::Relaxed);
     assert!(drafts(&events) > 0);
     let problem = problem_of(&events);
     assert_eq!((problem.code, problem.status), (ProblemCode::DeadlineExceeded, 504));
@@ -295,13 +308,16 @@ async fn what_fails_later_is_the_last_event() {
 
 #[tokio::test]
 async fn a_follower_with_more_time_begins_anew_when_its_leader_gives_up() {
-    let app = TestApp::with(&[], SLOW, letters()).await;
-    let mut hurried = json_request("POST", GENERATE, about(1).to_string());
-    let deadline = clock::now().plus(150).0.to_string();
-    hurried.headers_mut().insert("x-deadline-ms", deadline.parse().unwrap());
-    let hurried = Stream::ask(&app, hurried).await.ok().unwrap();
+    let held = Arc::new(AtomicBool::new(true));
+    let app = TestApp::with(&[], Duration::ZERO, letters_while_not(&held)).await;
+    let hurried = ask_in_a_hurry(&app, &about(1)).await;
     let patient = Stream::open(&app, &about(1)).await;
-    let (hurried, patient) = tokio::join!(hurried.read_to_end(), patient.read_to_end());
+    let hurried = async {
+        let events = hurried.read_to_end().await;
+        held.store(false, Ordering::Relaxed);
+        events
+    };
+    let (hurried, patient) = tokio::join!(hurried, patient.read_to_end());
     assert_eq!(problem_of(&hurried).code, ProblemCode::DeadlineExceeded);
     assert_whole(&patient);
     assert!(patient.iter().any(|event| matches!(event, StreamEvent::DraftReset(_))), "{patient:?}");

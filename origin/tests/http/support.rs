@@ -1,8 +1,8 @@
 //! An app in this process: real routes, real domain and real engine over a scripted backend.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -154,7 +154,7 @@ impl Answer {
 
 /// Waits until `is_so`, but not for ever.
 pub(crate) async fn eventually(is_so: impl Fn() -> bool) -> bool {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(20);
     while !is_so() && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -221,6 +221,17 @@ pub(crate) fn letters() -> Script {
             logits[TAG as usize] = 10.0;
             logits[END as usize] = 10.0;
         }
+    })
+}
+
+/// The same, but for a device that stands still at the fourth letter of a caption for as long as it is held.
+pub(crate) fn letters_while_not(held: &Arc<AtomicBool>) -> Script {
+    let (held, mut write) = (Arc::clone(held), letters());
+    Box::new(move |history, logits| {
+        while since_marker(history) == (CAPTION, 3) && held.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        write(history, logits);
     })
 }
 

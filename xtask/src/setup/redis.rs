@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::setup::apt::Apt;
 use crate::setup::store;
 use crate::workspace::Workspace;
 use crate::{command, progress};
@@ -77,42 +78,17 @@ fn new_enough(said: &str) -> Option<&str> {
 
 fn unpack_packages(folder: &Path) -> Result<()> {
     progress::note("fetching Debian's packages of Redis with apt-get");
-    let lists = folder.join("lists");
-    fs::create_dir_all(lists.join("partial")).with_context(|| format!("cannot create {}", lists.display()))?;
-    command::quietly(apt_get(folder).arg("update"))?;
-    let tree = folder.join("tree");
-    fetch(folder, &PACKAGES)?;
+    let apt = Apt::with_lists(folder.to_owned())?;
+    apt.fetch(&PACKAGES)?;
     for _ in 0..ROUNDS_MAX {
-        let lacking = lacking_packages(&tree)?;
+        let lacking = lacking_packages(&apt.tree())?;
         if lacking.is_empty() {
             break;
         }
-        fetch(folder, &lacking)?;
+        apt.fetch(&lacking)?;
     }
-    store::remove(&lists)?;
-    store::remove(&folder.join("cache"))?;
+    apt.finish()?;
     write_launcher(&folder.join("redis-server"))
-}
-
-/// apt-get with lists of its own, so that neither root's rights nor the machine's lists are needed.
-fn apt_get(folder: &Path) -> Command {
-    let mut apt_get = Command::new("apt-get");
-    apt_get.args(["-qq", "-o", "APT::Sandbox::User=root", "-o"]);
-    apt_get.arg(format!("Dir::State::lists={}", folder.join("lists").display()));
-    apt_get.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display())).current_dir(folder);
-    apt_get
-}
-
-fn fetch(folder: &Path, packages: &[&str]) -> Result<()> {
-    command::quietly(apt_get(folder).arg("download").args(packages))?;
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for package in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        if package.extension().is_some_and(|extension| extension == "deb") {
-            command::quietly(Command::new("dpkg-deb").arg("-x").arg(&package).arg(folder.join("tree")))?;
-            fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))?;
-        }
-    }
-    Ok(())
 }
 
 /// The packages of the libraries that neither this machine nor `tree` has.

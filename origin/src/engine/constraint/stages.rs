@@ -88,6 +88,16 @@ impl Constraint {
         &self.mask
     }
 
+    /// The one entry that may come next, where that is known without anything being worked out.
+    #[must_use]
+    pub fn fixed(&self) -> Option<u32> {
+        match &self.stage {
+            Stage::Fixed { queue, .. } => queue.front().copied(),
+            Stage::End => <[u32; 1]>::try_from(self.prepared.frame().ends.as_slice()).ok().map(|[id]| id),
+            Stage::Caption | Stage::Leaving | Stage::Hashtag(_) | Stage::Ended => None,
+        }
+    }
+
     /// Works out what may come next. Once for each entry.
     ///
     /// # Errors

@@ -1,0 +1,14 @@
+// Copies a block of keys and one of values, two words of each by an invocation.
+@group(0) @binding(0) var<storage, read> pairs: array<vec2<u32>>;
+@group(0) @binding(1) var<storage, read_write> keys: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read_write> values: array<vec2<u32>>;
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < WORD_PAIRS {
+        let source = pairs[group.y].x * WORD_PAIRS + id.x;
+        let aim = pairs[group.y].y * WORD_PAIRS + id.x;
+        keys[aim] = keys[source];
+        values[aim] = values[source];
+    }
+}
