@@ -13,7 +13,7 @@ use crate::cache::cold::redis::RedisStore;
 use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
-use crate::config::{BackendChoice, Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
+use crate::config::{Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
 use crate::engine::{BackendSource, EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
@@ -87,9 +87,16 @@ impl App {
     fn start_engine(config: &Config) -> Result<(OpeningModel, EngineHandle), StartError> {
         let model = OpeningModel::named_in(&config.model.model_dir)?;
         let limits = (config.engine.limits(), config.survival.limits());
-        let sources: Result<Vec<_>, _> =
-            config.survival.chain(config.backend.choice).map(|choice| source_of(choice, config, &model)).collect();
-        let engine = EngineHandle::supervised(limits, sources?)?;
+        let source = |opening: BackendOpening| {
+            let (model, config) = (model.clone(), config.model.clone());
+            BackendSource::new(opening.name(), move || {
+                let opened = model.open(&config.model_dir, &config.chat_settings());
+                let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
+                opening.open(model).map_err(|error| error.to_string())
+            })
+        };
+        let sources = BackendOpening::chain(config)?.into_iter().map(source).collect();
+        let engine = EngineHandle::supervised(limits, sources)?;
         Ok((model, engine))
     }
 
@@ -159,27 +166,6 @@ impl App {
             EngineStatus::Failed(_) => "failed",
         }
     }
-}
-
-/// One backend of the chain, which opens the model's text side first where that has not been done.
-fn source_of(
-    choice: BackendChoice,
-    config: &Config,
-    opening: &OpeningModel,
-) -> Result<BackendSource, ConfigError> {
-    let mut config = config.clone();
-    config.backend.choice = choice;
-    let (backend, opening) = (BackendOpening::new(&config)?, opening.clone());
-    let (folder, settings) = (config.model.model_dir.clone(), config.model.chat_settings());
-    Ok(BackendSource::new(choice.name(), move || {
-        let model = match opening.get() {
-            Some(model) => model,
-            None => {
-                opening.open(&folder, &settings).map_err(|error| format!("the model cannot be opened: {error}"))?
-            }
-        };
-        backend.open(model).map_err(|error| error.to_string())
-    }))
 }
 
 /// The tiers in memory, the cold one behind them, and what is shared with other origins.

@@ -107,7 +107,7 @@ impl Config {
         config.background.check()?;
         config.admission.check()?;
         config.engine.check()?;
-        config.survival.check(config.remote.provider.is_some())?;
+        config.survival.check()?;
         Ok(config)
     }
 }

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[expect(dead_code, unused_imports, reason = "only a part of it is for one engine against itself, bit for bit")]
+mod rows;
+
 use std::path::{Path, PathBuf};
 
 use lede_origin::backend::wgpu::{self, PrecisionChoice, WgpuSettings};
@@ -13,6 +16,8 @@ use lede_origin::backend::{
 };
 use proptest::prelude::*;
 use serde::Deserialize;
+
+use self::rows::largest_difference;
 
 const FAMILIES: [&str; 4] = ["tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-smollm3"];
 const ROWS_MAX: usize = 6;
@@ -46,13 +51,6 @@ fn settings(model: &str) -> WgpuSettings {
 
 fn open(settings: &WgpuSettings) -> Box<dyn Backend> {
     wgpu::open(settings).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    // Written so that NaN is the largest.
-    let larger = |largest, difference| if difference <= largest { largest } else { difference };
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
 }
 
 /// The logits after each of some ids, in one step.

@@ -433,3 +433,6 @@ fn now<T>(future: impl Future<Output = T>) -> Result<T, BackendError> {
         Poll::Pending => Err(BackendError::new("asking the device", "it did not answer at once")),
     }
 }
+
+#[cfg(test)]
+mod tests;

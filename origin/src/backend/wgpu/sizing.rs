@@ -15,6 +15,8 @@ const ROWS_HELD_PER_STEP_ROW: usize = 2;
 /// Rows of logits for each row of a step: so long may drafts be, as long as all of them take no more than these bytes.
 const LOGITS_PER_ROW_MAX: usize = 8;
 const LOGITS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// What may be spent on more of them: with a small vocabulary, whole prompts.
+const LOGITS_BYTES_AT_EASE: u64 = 16 * 1024 * 1024;
 /// Most rows of logits that are picked from in one submission: each takes some kilobytes for each 2,048 of the vocabulary.
 pub(super) const PICKED_ROWS_MAX: usize = 256;
 /// Most rows that are open at a time, resting ones included: most workgroups of a dispatch, should all have to be copied.
@@ -116,8 +118,10 @@ pub(super) fn limits(shape: BackendShape, capabilities: &Capabilities) -> Result
     if of_buffer < shape.rows_max as u64 {
         return Err(refused(format!("{} rows of logits do not fit a buffer of the device", shape.rows_max)));
     }
-    let of_bytes = usize::try_from(of_buffer.min(LOGITS_BYTES_MAX / row_bytes)).unwrap_or(usize::MAX);
-    let logits_rows_max = of_bytes.clamp(shape.rows_max, shape.rows_max * LOGITS_PER_ROW_MAX);
+    let rows = |bytes: u64| usize::try_from(of_buffer.min(bytes / row_bytes)).unwrap_or(usize::MAX);
+    let of_drafts = (shape.rows_max * LOGITS_PER_ROW_MAX).min(rows(LOGITS_BYTES_MAX));
+    let of_prompts = (shape.rows_max * shape.context_tokens_max).min(rows(LOGITS_BYTES_AT_EASE));
+    let logits_rows_max = shape.rows_max.max(of_drafts).max(of_prompts);
     Ok(StepLimits { shape, logits_rows_max })
 }
 

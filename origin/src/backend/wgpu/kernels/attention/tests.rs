@@ -88,7 +88,7 @@ impl Case {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
     #[test]
     fn it_agrees_with_the_plain_one_at_any_position_of_any_row(
         (heads, kv_heads) in prop::sample::select(vec![(9, 3), (6, 2), (14, 2), (4, 4), (1, 1)]),
