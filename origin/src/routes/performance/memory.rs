@@ -34,8 +34,8 @@ pub struct MemoryState {
     pub kv_blocks_used: u64,
     /// Positions of prompts that are kept for others that begin alike.
     pub prefix_positions_kept: u64,
-    /// Bytes of answers in the hot tier.
-    pub hot_bytes: u64,
+    /// Answers in the hot tier. It books what comes and goes a moment later.
+    pub hot_entries: u64,
 }
 
 /// What came of a clean-up.
@@ -88,7 +88,7 @@ impl MemoryState {
             resident_bytes: std::fs::read_to_string(STATM).ok().and_then(|statm| resident_bytes(&statm)),
             kv_blocks_used: engine.kv_blocks_used,
             prefix_positions_kept: engine.prefix_positions_kept,
-            hot_bytes: app.captions.cache_stats().await.hot.body_bytes,
+            hot_entries: app.captions.cache_stats().await.hot.entries,
         }
     }
 }

@@ -124,7 +124,7 @@ fn cleaned() -> Value {
     let state = |resident_bytes: u64, kept: u64| {
         json!({
             "resident_bytes": resident_bytes, "kv_blocks_used": kept / 16, "prefix_positions_kept": kept,
-            "hot_bytes": 118_320,
+            "hot_entries": 120,
         })
     };
     json!({
