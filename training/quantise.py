@@ -1,9 +1,10 @@
 """Quantises a model's fp32 graph for serving on CPU: `onnx/model_q4.onnx` or `onnx/model_int8.onnx` beside it.
 
-`python -m training.quantise --model FOLDER --precision int4 [--block 128]`
+`python -m training.quantise --model FOLDER --precision int4 [--block 128] [--vocabulary-bits 8]`
 
 The graph is onnxruntime-genai's (fp32). Every weight that a MatMul multiplies with becomes MatMulNBits with int8
-activations, symmetric, in blocks; the embedding is gathered quantised. docs/decisions/0036 has what was tried.
+activations, symmetric, in blocks; the embedding is gathered quantised. Embedding and head have 8 bits always, unless
+told otherwise: they tell entries apart. docs/decisions/0036 has what was tried.
 
 What was written is compared with what it should compute: the fp32 graph with the same weights rounded the same way.
 """
@@ -26,6 +27,19 @@ CHECK_PROMPTS, CHECK_LENGTH = 3, 24
 # Of the largest logit; both sides compute in fp32.
 DIFFERENCE_MAX = 1e-4
 EXTERNAL_FROM_BYTES = 400_000_000
+
+
+@dataclass(frozen=True)
+class Width:
+    """How finely weights are rounded."""
+
+    bits: int
+    vocabulary_bits: int
+    block: int
+
+    def bits_of(self, shape, entries):
+        """Of a matrix; embedding and head are as long as the vocabulary."""
+        return self.vocabulary_bits if entries in shape else self.bits
 
 
 @dataclass(frozen=True)
@@ -81,25 +95,27 @@ def fold_transposes(graph):
         graph.node.remove(node)
 
 
-def quantised(model, bits, block, accuracy):
+def quantised(model, width, accuracy):
     """Rewrites the graph. Returns the rounded matrices by the name of what they stand for."""
     graph = model.graph
     fold_transposes(graph)
     tensors = {tensor.name: tensor for tensor in graph.initializer}
+    entries = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     matrices, done = {}, {}
 
     def matrix(name, turned):
         if (name, turned) not in done:
             values = numpy_helper.to_array(tensors[name]).astype(np.float32)
-            done[name, turned] = matrices[name] = rounded(values.T if turned else values, bits, block)
+            bits = width.bits_of(values.shape, entries)
+            done[name, turned] = matrices[name] = rounded(values.T if turned else values, bits, width.block)
         return done[name, turned]
 
     for position, node in enumerate(list(graph.node)):
         is_weight = len(node.input) > 1 and node.input[1] in tensors and len(tensors[node.input[1]].dims) == 2
         if node.op_type == "MatMul" and is_weight:
-            made = matmul_n_bits(graph, node, matrix(node.input[1], True), block, accuracy)
+            made = matmul_n_bits(graph, node, matrix(node.input[1], True), width.block, accuracy)
         elif node.op_type == "Gather" and node.input[0] in tensors and len(tensors[node.input[0]].dims) == 2:
-            made = gather_quantised(graph, node, matrix(node.input[0], False), block)
+            made = gather_quantised(graph, node, matrix(node.input[0], False), width.block)
         else:
             continue
         graph.node.remove(node)
@@ -166,13 +182,13 @@ def logits(path, ids, head_dim):
     return session.run(["logits"], feeds)[0][0]
 
 
-def difference(source, bits, block):
+def difference(source, width):
     """Largest difference from the rounded fp32 graph in shares of the largest logit, activations in fp32."""
     with tempfile.TemporaryDirectory() as scratch:
         ours, reference = Path(scratch) / "ours.onnx", Path(scratch) / "reference.onnx"
         model = onnx.load(source)
         entries = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-        matrices = quantised(model, bits, block, ACCURACY_FP32)
+        matrices = quantised(model, width, ACCURACY_FP32)
         save(model, ours)
         model = onnx.load(source)
         with_rounded_weights(model, matrices)
@@ -186,25 +202,33 @@ def difference(source, bits, block):
     return worst
 
 
+def write(folder, precision, block=128, vocabulary_bits=8, is_checked=True):
+    """Writes the quantised graph beside the fp32 one."""
+    source, bits = folder / "onnx" / "model.onnx", BITS[precision]
+    width = Width(bits, max(bits, vocabulary_bits), block)
+    out = source.with_name(FILES[precision])
+    model = onnx.load(source)
+    quantised(model, width, ACCURACY_INT8)
+    save(model, out)
+    print(f"{out}: {model.ByteSize() / 1e6:.1f} MB")
+    if is_checked:
+        worst = difference(source, width)
+        print(f"largest difference from the graph with rounded weights: {worst:.2e} of the largest logit")
+        if worst > DIFFERENCE_MAX:
+            raise SystemExit("the quantised graph does not compute what it should")
+
+
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="a folder with onnx/model.onnx")
     parser.add_argument("--precision", choices=FILES, required=True)
     parser.add_argument("--block", type=int, choices=[32, 64, 128], default=128)
+    parser.add_argument("--vocabulary-bits", type=int, choices=[4, 8], default=8, help="of embedding and head")
     parser.add_argument("--unchecked", action="store_true", help="without the comparison")
     arguments = parser.parse_args()
-    source, bits = arguments.model / "onnx" / "model.onnx", BITS[arguments.precision]
-    out = source.with_name(FILES[arguments.precision])
-    model = onnx.load(source)
-    quantised(model, bits, arguments.block, ACCURACY_INT8)
-    save(model, out)
-    print(f"{out}: {model.ByteSize() / 1e6:.1f} MB")
-    if not arguments.unchecked:
-        worst = difference(source, bits, arguments.block)
-        print(f"largest difference from the graph with rounded weights: {worst:.2e} of the largest logit")
-        if worst > DIFFERENCE_MAX:
-            raise SystemExit("the quantised graph does not compute what it should")
+    checked = not arguments.unchecked
+    write(arguments.model, arguments.precision, arguments.block, arguments.vocabulary_bits, checked)
 
 
 if __name__ == "__main__":

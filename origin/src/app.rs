@@ -14,7 +14,7 @@ use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
 use crate::config::{Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
-use crate::engine::{EngineHandle, EngineStatus};
+use crate::engine::{BackendSource, EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
 use crate::models::{ModelError, OpeningModel};
@@ -86,14 +86,17 @@ impl App {
 
     fn start_engine(config: &Config) -> Result<(OpeningModel, EngineHandle), StartError> {
         let model = OpeningModel::named_in(&config.model.model_dir)?;
-        let opening_backend = BackendOpening::new(config)?;
-        let (opening, limits, config) = (model.clone(), config.engine.limits(), config.model.clone());
-        let load = move || {
-            let opened = opening.open(&config.model_dir, &config.chat_settings());
-            let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
-            opening_backend.open(model).map_err(|error| error.to_string())
+        let limits = (config.engine.limits(), config.survival.limits());
+        let source = |opening: BackendOpening| {
+            let (model, config) = (model.clone(), config.model.clone());
+            BackendSource::new(opening.name(), move || {
+                let opened = model.open(&config.model_dir, &config.chat_settings());
+                let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
+                opening.open(model).map_err(|error| error.to_string())
+            })
         };
-        let engine = EngineHandle::start(limits, load)?;
+        let sources = BackendOpening::chain(config)?.into_iter().map(source).collect();
+        let engine = EngineHandle::supervised(limits, sources)?;
         Ok((model, engine))
     }
 

@@ -104,6 +104,11 @@ pub trait Backend {
     /// Sizes that do not change.
     fn shape(&self) -> BackendShape;
 
+    /// What it runs on and how, for people: an adapter or an execution provider, a precision. `None` where it does not say.
+    fn description(&self) -> Option<String> {
+        None
+    }
+
     /// Does a step take a few entries in each row in about the time that it takes one? Then the engine may have it read
     /// guesses of what comes next and look at the logits after each ([`LogitsWanted::All`]).
     fn takes_guesses(&self) -> bool {

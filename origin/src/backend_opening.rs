@@ -1,4 +1,5 @@
-//! Which of the two engines a model runs on, and opening it: from the settings alone, so that it can be done again.
+//! Which of the two engines a model runs on, which one stands in for it, and opening either: from the settings alone, so
+//! that it can be done again.
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ const STEP_TOKENS_MAX: usize = 512;
 /// All that opening takes but the model's text side.
 #[derive(Clone, Debug)]
 pub struct BackendOpening {
+    choice: BackendChoice,
     backend: BackendConfig,
     model: ModelConfig,
     /// Needed unless wgpu is asked for by name.
@@ -22,17 +24,28 @@ pub struct BackendOpening {
 }
 
 impl BackendOpening {
-    /// Takes what it needs from the settings.
+    /// The engine that is asked for and, if there is one, the engine that stands in for it while its device is gone.
     ///
     /// # Errors
     /// When the library that may be needed is not there.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        let library = match config.backend.choice {
+    pub fn chain(config: &Config) -> Result<Vec<Self>, ConfigError> {
+        let choices = std::iter::once(config.backend.choice).chain(config.backend.fallback());
+        choices.map(|choice| Self::new(choice, config)).collect()
+    }
+
+    fn new(choice: BackendChoice, config: &Config) -> Result<Self, ConfigError> {
+        let library = match choice {
             BackendChoice::Wgpu => None,
             BackendChoice::Auto | BackendChoice::Ort => Some(config.model.library()?),
         };
         let (backend, model) = (config.backend.clone(), config.model.clone());
-        Ok(Self { backend, model, library, rows_max: config.engine.sequences_max })
+        Ok(Self { choice, backend, model, library, rows_max: config.engine.sequences_max })
+    }
+
+    /// What it is called in the log.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.choice.name()
     }
 
     /// Loads the model, which runs a few steps to find out how (the first ones cost more than later ones, so they had better
@@ -57,7 +70,7 @@ impl BackendOpening {
             return ort::open(&self.ort_settings(model));
         }
         match wgpu::open(&self.wgpu_settings(model)) {
-            Err(error) if self.backend.choice == BackendChoice::Auto => {
+            Err(error) if self.choice == BackendChoice::Auto => {
                 tracing::warn!(%error, backend = ?BackendChoice::Ort, "wgpu cannot run the model after all");
                 ort::open(&self.ort_settings(model))
             }
@@ -67,8 +80,8 @@ impl BackendOpening {
 
     /// The engine, never [`BackendChoice::Auto`], and why.
     fn choose(&self) -> (BackendChoice, String) {
-        if self.backend.choice != BackendChoice::Auto {
-            return (self.backend.choice, "configured".to_owned());
+        if self.choice != BackendChoice::Auto {
+            return (self.choice, "configured".to_owned());
         }
         let providers = &self.model.execution_providers;
         let provider = self.library.as_deref().and_then(|library| ort::gpu_provider(library, providers));

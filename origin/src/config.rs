@@ -9,6 +9,7 @@ mod engine;
 mod model;
 mod remote;
 mod server;
+mod survival;
 mod telemetry;
 
 use std::fmt::Display;
@@ -26,6 +27,7 @@ pub use engine::{EngineConfig, REQUEST_SEQUENCES_MAX};
 pub use model::ModelConfig;
 pub use remote::{RemoteConfig, RemoteRole};
 pub use server::ServerConfig;
+pub use survival::SurvivalConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
 /// A setting cannot be used. One line, for the operator; never shows a secret.
@@ -62,6 +64,8 @@ pub struct Config {
     pub admission: AdmissionConfig,
     /// The engine.
     pub engine: EngineConfig,
+    /// What is done when the device fails.
+    pub survival: SurvivalConfig,
     /// The model and the library that runs it.
     pub model: ModelConfig,
     /// A remote provider of captions.
@@ -93,6 +97,7 @@ impl Config {
             backend: BackendConfig::read(source)?,
             admission: section(source)?,
             engine: section(source)?,
+            survival: section(source)?,
             model: ModelConfig::read(source)?,
             remote: RemoteConfig::read(source)?,
             telemetry: section(source)?,
@@ -102,6 +107,7 @@ impl Config {
         config.background.check()?;
         config.admission.check()?;
         config.engine.check()?;
+        config.survival.check()?;
         Ok(config)
     }
 }

@@ -81,6 +81,10 @@ impl Backend for FaultyBackend {
         self.inner.shape()
     }
 
+    fn description(&self) -> Option<String> {
+        self.inner.description()
+    }
+
     fn takes_guesses(&self) -> bool {
         self.inner.takes_guesses()
     }

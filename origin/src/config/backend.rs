@@ -21,6 +21,18 @@ pub enum BackendChoice {
     Wgpu,
 }
 
+impl BackendChoice {
+    /// As it is configured.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ort => "ort",
+            Self::Wgpu => "wgpu",
+        }
+    }
+}
+
 impl FromStr for BackendChoice {
     type Err = &'static str;
 
@@ -39,6 +51,9 @@ impl FromStr for BackendChoice {
 pub struct BackendConfig {
     /// `LEDE_BACKEND`: auto, ort or wgpu. Default auto.
     pub choice: BackendChoice,
+    /// `LEDE_BACKEND_FALLBACK`: ort, wgpu or none; stands in while the first one's device is gone. Default: ort behind auto, else
+    /// none.
+    fallback: Option<BackendChoice>,
     /// `LEDE_WGPU_ADAPTER`: part of an adapter's name. Default: the first discrete GPU, then others.
     pub wgpu_adapter: Option<String>,
     /// `LEDE_WGPU_PRECISION`: auto, f32, f16, int8 or int4. Default auto: f16 on a GPU, f32 on a software adapter.
@@ -51,6 +66,7 @@ pub struct BackendConfig {
 #[serde(default)]
 struct Raw {
     backend: String,
+    backend_fallback: String,
     wgpu_adapter: Option<String>,
     wgpu_precision: String,
     wgpu_attention_bytes_max: u64,
@@ -60,6 +76,7 @@ impl Default for Raw {
     fn default() -> Self {
         Self {
             backend: "auto".to_owned(),
+            backend_fallback: "auto".to_owned(),
             wgpu_adapter: None,
             wgpu_precision: "auto".to_owned(),
             wgpu_attention_bytes_max: ATTENTION_BYTES_MAX_DEFAULT,
@@ -68,17 +85,40 @@ impl Default for Raw {
 }
 
 impl BackendConfig {
+    /// Who stands in while the first one's device is gone.
+    #[must_use]
+    pub const fn fallback(&self) -> Option<BackendChoice> {
+        self.fallback
+    }
+
     pub(super) fn read(source: &Figment) -> Result<Self, ConfigError> {
         let raw: Raw = section(source)?;
         within("wgpu_attention_bytes_max", raw.wgpu_attention_bytes_max, 1, u64::MAX)?;
         let precision = raw.wgpu_precision.parse();
+        let choice = raw.backend.parse().map_err(|reason: &str| ConfigError::new("backend", reason))?;
         Ok(Self {
-            choice: raw.backend.parse().map_err(|reason: &str| ConfigError::new("backend", reason))?,
+            choice,
+            fallback: fallback(choice, &raw.backend_fallback)?,
             wgpu_adapter: raw.wgpu_adapter.filter(|name| !name.trim().is_empty()),
             wgpu_precision: precision.map_err(|error| ConfigError::new("wgpu_precision", error))?,
             wgpu_attention_bytes_max: raw.wgpu_attention_bytes_max,
         })
     }
+}
+
+/// Who stands in for `choice`.
+fn fallback(choice: BackendChoice, name: &str) -> Result<Option<BackendChoice>, ConfigError> {
+    let wanted = match name.trim().to_ascii_lowercase().as_str() {
+        "none" => None,
+        "auto" => (choice == BackendChoice::Auto).then_some(BackendChoice::Ort),
+        "ort" => Some(BackendChoice::Ort),
+        "wgpu" => Some(BackendChoice::Wgpu),
+        _ => return Err(ConfigError::new("backend_fallback", "must be ort, wgpu or none")),
+    };
+    if wanted == Some(choice) {
+        return Err(ConfigError::new("backend_fallback", "is the engine that it would stand in for"));
+    }
+    Ok(wanted)
 }
 
 #[cfg(test)]
@@ -97,9 +137,24 @@ mod tests {
         let nothing_said = read("wgpu_adapter", " ").unwrap();
         assert_eq!((nothing_said.choice, nothing_said.wgpu_adapter), (BackendChoice::Auto, None));
         assert_eq!(read("wgpu_precision", "int4").unwrap().wgpu_precision, PrecisionChoice::Int4);
-        for (name, value) in [("backend", "cuda"), ("wgpu_precision", "int5")] {
+        for (name, value) in [("backend", "cuda"), ("backend_fallback", "auto, ort"), ("wgpu_precision", "int5")] {
             let error = read(name, value).unwrap_err().to_string();
             assert!(error.starts_with(&format!("LEDE_{}: ", name.to_uppercase())), "{error}");
         }
+    }
+
+    #[test]
+    fn onnx_runtime_stands_in_where_nothing_is_said_and_nobody_stands_in_for_itself() {
+        let fallback = |choice: &str, fallback: &str| {
+            let source = Figment::from(Serialized::default("backend", choice));
+            let config = BackendConfig::read(&source.merge(Serialized::default("backend_fallback", fallback)));
+            config.map(|config| config.fallback())
+        };
+        assert_eq!(fallback("auto", "auto").unwrap(), Some(BackendChoice::Ort));
+        assert_eq!(fallback("wgpu", "auto").unwrap(), None);
+        assert_eq!(fallback("wgpu", "ort").unwrap(), Some(BackendChoice::Ort));
+        assert_eq!(fallback("ort", "wgpu").unwrap(), Some(BackendChoice::Wgpu));
+        assert_eq!(fallback("auto", "none").unwrap(), None);
+        assert!(fallback("ort", "ort").is_err());
     }
 }

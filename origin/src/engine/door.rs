@@ -25,6 +25,7 @@ pub(super) enum Arrival {
 pub(super) enum Question {
     List(oneshot::Sender<Vec<SequenceListing>>),
     Cancel(Cancel, oneshot::Sender<usize>),
+    GiveUpKept(oneshot::Sender<()>),
 }
 
 /// Which sequences to end.
@@ -138,6 +139,13 @@ impl EngineDoor {
         let (reply, answer) = oneshot::channel();
         self.ask(Question::Cancel(cancel, reply));
         answer.await.unwrap_or_default()
+    }
+
+    /// Gives up what is kept of prompts for those that begin alike. False when nobody answers.
+    pub async fn give_up_kept(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::GiveUpKept(reply));
+        answer.await.is_ok()
     }
 
     /// A question that finds no room is dropped, and with it its reply.

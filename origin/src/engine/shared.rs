@@ -31,6 +31,8 @@ pub(super) fn way(waiting_sequences_max: usize) -> (Way, EngineInbox, Hold) {
 pub struct EngineCondition {
     /// The backend in use, or the one that was in use last; none before the first is open.
     pub backend: Option<String>,
+    /// What it runs on and how, where it says so.
+    pub description: Option<String>,
     /// All that may be used, the preferred one first.
     pub backends: Vec<String>,
     /// How often a backend was opened after the first time.
@@ -76,10 +78,10 @@ impl Shared {
         self.lock().clone()
     }
 
-    pub(super) fn note_opened(&self, name: &str) {
+    pub(super) fn note_opened(&self, name: &str, description: Option<String>) {
         let mut condition = self.lock();
         condition.restarts += u64::from(condition.backend.is_some());
-        condition.backend = Some(name.to_owned());
+        (condition.backend, condition.description) = (Some(name.to_owned()), description);
     }
 
     pub(super) fn note_failure(&self, reason: &str, is_abandoned: bool) {

@@ -153,8 +153,8 @@ impl Supervisor {
     fn watch(&mut self, mut present: Incarnation) -> (Incarnation, Ending) {
         loop {
             let ending = match present.reports.recv_timeout(WATCH_EVERY) {
-                Ok(Report::Opened(shape)) => {
-                    present.opened(shape);
+                Ok(Report::Opened(shape, description)) => {
+                    present.opened(shape, description);
                     self.tell_opened(&present, shape);
                     None
                 }
@@ -192,8 +192,8 @@ impl Supervisor {
     fn look_beside(&mut self, present: &mut Incarnation) {
         let Some(mut beside) = self.beside.take() else { return self.try_first(present) };
         match beside.reports.try_recv() {
-            Ok(Report::Opened(shape)) => {
-                beside.opened(shape);
+            Ok(Report::Opened(shape, description)) => {
+                beside.opened(shape, description);
                 std::mem::swap(&mut beside, present);
                 self.recovery.returned();
                 if let Some((shared, way)) = self.shared.upgrade().zip(present.way.take()) {
@@ -248,7 +248,7 @@ impl Supervisor {
         let (backend, place_in_chain) = (&present.name, present.source);
         tracing::info!(backend, place_in_chain, rows = shape.rows_max, "the engine is ready");
         if let Some(shared) = self.shared.upgrade() {
-            shared.note_opened(backend);
+            shared.note_opened(backend, present.description.clone());
         }
         self.tell(EngineStatus::Ready(shape));
     }

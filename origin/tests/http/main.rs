@@ -16,3 +16,4 @@ mod popular;
 mod random;
 mod streaming;
 mod support;
+mod survival;

@@ -55,7 +55,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => (index.clone(), 0usize..=8).prop_map(|(of, share)| Act::Truncate { of, share }),
         1 => index.prop_map(Act::Close),
     ];
-    prop::collection::vec(act, 1..40)
+    prop::collection::vec(act, 1..50)
 }
 
 /// Runs random schedules on `backend`, and what they are compared with on `alone`.
@@ -66,7 +66,8 @@ pub(crate) fn any_schedule_gives_what_each_row_gives_alone(backend: Box<dyn Back
         let (backend, alone) = &mut *backends.borrow_mut();
         let mut schedule = Schedule { backend: backend.as_mut(), alone: alone.as_mut(), rows: BTreeMap::new() };
         let free = schedule.backend.positions_free();
-        let outcome = acts.iter().try_for_each(|act| schedule.act(act));
+        let openings = std::iter::repeat_n(&Act::Open, ROWS_OPEN_MAX - 2);
+        let outcome = openings.chain(&acts).try_for_each(|act| schedule.act(act));
         schedule.rows.keys().for_each(|row| schedule.backend.close(*row));
         prop_assert_eq!(schedule.backend.positions_free(), free);
         outcome

@@ -18,7 +18,7 @@ const REPORTS_MAX: usize = 2;
 
 /// What a backend's thread tells. It says no more when it unwinds.
 pub(super) enum Report {
-    Opened(BackendShape),
+    Opened(BackendShape, Option<String>),
     NotOpened(String, EngineInbox),
     Ended(LoopEnd),
 }
@@ -32,6 +32,8 @@ pub(super) struct Incarnation {
     pub(super) since: Instant,
     /// Once it is open.
     pub(super) shape: Option<BackendShape>,
+    /// What it runs on and how, where it says so.
+    pub(super) description: Option<String>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) reports: Receiver<Report>,
     /// The way to it, as long as it is on trial.
@@ -54,12 +56,22 @@ impl Incarnation {
         if let Err(error) = std::thread::Builder::new().name("engine".to_owned()).spawn(work) {
             tracing::error!(%error, "a thread for the engine cannot be had");
         }
-        Self { name, source, since: Instant::now(), shape: None, pulse, reports, way: None, hold }
+        Self {
+            name,
+            source,
+            since: Instant::now(),
+            shape: None,
+            description: None,
+            pulse,
+            reports,
+            way: None,
+            hold,
+        }
     }
 
     /// It is open from now on.
-    pub(super) fn opened(&mut self, shape: BackendShape) {
-        (self.shape, self.since) = (Some(shape), Instant::now());
+    pub(super) fn opened(&mut self, shape: BackendShape, description: Option<String>) {
+        (self.shape, self.since, self.description) = (Some(shape), Instant::now(), description);
     }
 
     /// How long it has been at the same thing, and how long it may be.
@@ -82,7 +94,7 @@ fn run(
     let report = match (backend.open)() {
         Err(reason) => Report::NotOpened(reason, inbox),
         Ok(opened) => {
-            let _ = reports.send(Report::Opened(opened.shape()));
+            let _ = reports.send(Report::Opened(opened.shape(), opened.description()));
             let watched = Box::new(Watched::new(opened, pulse));
             Report::Ended(EngineLoop::new(watched, inbox, limits, counters).run())
         }

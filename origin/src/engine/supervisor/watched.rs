@@ -73,6 +73,10 @@ impl Backend for Watched {
         self.inner.shape()
     }
 
+    fn description(&self) -> Option<String> {
+        self.inner.description()
+    }
+
     fn takes_guesses(&self) -> bool {
         self.inner.takes_guesses()
     }
