@@ -6,6 +6,8 @@ mod answers;
 mod background;
 mod bad_input;
 mod connections;
+mod engine_administration;
+mod flood;
 mod golden;
 mod keys;
 mod model_folder;
