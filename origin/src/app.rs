@@ -100,7 +100,7 @@ impl App {
                 intra_op_spinning: config.intra_op_spinning,
                 rows_max: engine.sequences_max,
                 context_tokens_max: model.context_tokens_max(),
-                attention_bytes_max: None,
+                attention_bytes_max: config.attention_bytes_max,
                 sizes: model.chat().and_then(ChatModel::graph_sizes),
             };
             load_backend(&settings, model.vocabulary()).map_err(|error| error.to_string())
