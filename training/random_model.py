@@ -1,9 +1,9 @@
-"""Writes a model folder with random weights: a real architecture, tokenizer, chat template and ONNX graph.
+"""Writes a model folder with random weights: a real architecture, tokenizer, chat template, weights and ONNX graph.
 
-`python -m training.random_model --preset tiny-llama|tiny-qwen2|smollm2-135m --out FOLDER`
+`python -m training.random_model --preset tiny-llama|tiny-qwen2|tiny-qwen3|tiny-smollm3|smollm2-135m --out FOLDER`
 
 The tiny ones are the fixtures of the tests (`tests/fixtures/models`), with transformers' logits beside them; the large
-one has SmolLM2-135M's shape. The onnxruntime-genai layout is made with `requirements.txt`, the transformers.js layout
+one has SmolLM2-135M's shape. Those of layout `weights` have no graph and no text side. The onnxruntime-genai layout is made with `requirements.txt`, the transformers.js layout
 with `requirements-optimum.txt`, in an environment of its own, because optimum-onnx wants transformers 4.57.
 """
 
@@ -91,6 +91,54 @@ PRESETS = {
             initializer_range=0.3,
         ),
         2,
+        True,
+    ),
+    "tiny-qwen3": Preset(
+        "Qwen3",
+        "weights",
+        False,
+        dict(
+            vocab_size=96,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            intermediate_size=32,
+            max_position_embeddings=256,
+            initializer_range=0.3,
+        ),
+        4,
+        True,
+    ),
+    "tiny-smollm3": Preset(
+        "SmolLM3",
+        "weights",
+        False,
+        dict(
+            vocab_size=96,
+            hidden_size=16,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=256,
+            initializer_range=0.3,
+            no_rope_layer_interval=2,
+            attention_bias=True,
+            mlp_bias=True,
+            pad_token_id=0,
+            tie_word_embeddings=False,
+            rope_parameters=dict(
+                rope_type="llama3",
+                rope_theta=10_000.0,
+                factor=8.0,
+                low_freq_factor=1.0,
+                high_freq_factor=4.0,
+                original_max_position_embeddings=64,
+            ),
+        ),
+        5,
         True,
     ),
     "smollm2-135m": Preset(
@@ -204,7 +252,8 @@ def random_model(preset, begin, end):
     rope = {"rope_theta": theta} if transformers.__version__.startswith("4.") else {
         "rope_parameters": {"rope_type": "default", "rope_theta": theta}
     }
-    config = config_class(**shape, **rope, tie_word_embeddings=True, bos_token_id=begin, eos_token_id=end)
+    settings = {**rope, "tie_word_embeddings": True, **shape}
+    config = config_class(**settings, bos_token_id=begin, eos_token_id=end)
     torch.manual_seed(preset.seed)
     model = getattr(transformers, f"{preset.architecture}ForCausalLM")(config).eval()
     with torch.no_grad():
@@ -375,9 +424,20 @@ def write_golden_prompt(out):
     write_json(out / PROMPT_FILE, {"messages": messages, "text": text, "ids": ids})
 
 
+def write_without_graph(preset, out):
+    """In several files of weights, with an index."""
+    model = random_model(preset, 1, 2)
+    model.save_pretrained(out, max_shard_size="10KB")
+    (out / "generation_config.json").unlink(missing_ok=True)
+    write_golden(model, out)
+    return model
+
+
 def write(preset, out):
     """The whole folder."""
     out.mkdir(parents=True, exist_ok=True)
+    if preset.layout == "weights":
+        return write_without_graph(preset, out)
     model = random_model(preset, *write_text_side(preset, out))
     generation = (out / "generation_config.json").read_text()
     with tempfile.TemporaryDirectory() as scratch:
@@ -385,7 +445,8 @@ def write(preset, out):
         write_weights(model, weights)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (weights / name).write_bytes((out / name).read_bytes())
-        (out / "config.json").write_bytes((weights / "config.json").read_bytes())
+        for name in ("config.json", "model.safetensors"):
+            (out / name).write_bytes((weights / name).read_bytes())
         export = export_genai if preset.layout == "genai" else export_transformers_js
         export(weights, out / "onnx", preset.golden)
     (out / "generation_config.json").write_text(generation)

@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use lede_shared::clock::UnixMillis;
-use lede_shared::headers::{TRACEPARENT, X_REQUEST_ID, traceparent_is_valid};
+use lede_shared::headers::{TRACEPARENT, X_PRIORITY, X_REQUEST_ID, traceparent_is_valid};
 use lede_shared::plan::KeyRecord;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::request_id::RequestId;
@@ -23,6 +23,8 @@ pub(crate) struct RequestContext {
     pub(crate) directives: RequestCacheControl,
     /// The same as it was sent, for the origin's caches.
     pub(crate) cache_control: Option<String>,
+    /// How urgent the caller says it is.
+    pub(crate) priority: Option<String>,
     pub(crate) spans: Spans,
     /// Whose request it is, once that is known; every answer tells them what is left of their quota.
     pub(crate) caller: OnceCell<Rc<KeyRecord>>,
@@ -38,6 +40,7 @@ impl RequestContext {
             bindings,
             directives: cache_control.as_deref().map(RequestCacheControl::parse).unwrap_or_default(),
             cache_control,
+            priority: headers.get(X_PRIORITY).map(str::to_owned),
             spans: Spans::default(),
             caller: OnceCell::new(),
         })

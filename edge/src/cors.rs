@@ -11,7 +11,7 @@ const EXPOSED: &str =
     "age, cache-status, etag, ratelimit, ratelimit-policy, retry-after, server-timing, x-request-id";
 const METHODS: &str = "GET, HEAD, POST";
 const REQUEST_HEADERS: &str =
-    "accept, authorization, cache-control, content-type, if-none-match, traceparent, x-request-id";
+    "accept, authorization, cache-control, content-type, if-none-match, traceparent, x-priority, x-request-id";
 /// A day; browsers keep it for less.
 const MAX_AGE_S: &str = "86400";
 

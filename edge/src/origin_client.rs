@@ -229,7 +229,7 @@ pub(crate) fn claims(context: &RequestContext, principal: &Principal) -> Claims 
     let record = &principal.record;
     Claims {
         tenant: record.tenant.clone(),
-        priority: record.plan.priority,
+        priority: record.plan.priority.lowered_to(context.priority.as_deref()),
         cache_epoch: response_cache::epoch_in_use(context, principal),
         cache_is_private: record.plan.cache_is_private,
     }

@@ -6,20 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 
-use crate::admission::Admission;
-use crate::backend::ort::{self, OrtSettings};
-use crate::backend::{Backend, BackendError};
+use crate::admission::{Admission, AdmissionLimits};
+use crate::backend_opening::BackendOpening;
 use crate::cache::cold::disk::{DiskSettings, DiskStore};
 use crate::cache::cold::redis::RedisStore;
 use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
-use crate::config::{Config, ConfigError, RemoteRole};
-use crate::engine::vocabulary::Vocabulary;
-use crate::engine::{EngineHandle, EngineStatus};
+use crate::config::{Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
+use crate::engine::{BackendSource, EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
-use crate::models::{ChatModel, ModelError, OpeningModel};
+use crate::models::{ModelError, OpeningModel};
 use crate::redis_link::RedisLink;
 use crate::remote::{ClientError, Remote};
 
@@ -32,6 +30,8 @@ pub struct App {
     pub model: Option<OpeningModel>,
     /// The way to the engine.
     pub engine: EngineHandle,
+    /// The door to the engine.
+    pub admission: Admission,
     /// The domain.
     pub captions: Captions,
     /// Who is let in.
@@ -86,26 +86,17 @@ impl App {
 
     fn start_engine(config: &Config) -> Result<(OpeningModel, EngineHandle), StartError> {
         let model = OpeningModel::named_in(&config.model.model_dir)?;
-        let library = config.model.library()?;
-        let (opening, limits) = (model.clone(), config.engine.limits());
-        let (engine, config) = (config.engine.clone(), config.model.clone());
-        let load = move || {
-            let opened = opening.open(&config.model_dir, &config.chat_settings());
-            let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
-            let settings = OrtSettings {
-                library,
-                model_file: model.graph_file().to_owned(),
-                execution_providers: config.execution_providers.clone(),
-                intra_op_threads: config.intra_op_threads,
-                intra_op_spinning: config.intra_op_spinning,
-                rows_max: engine.sequences_max,
-                context_tokens_max: model.context_tokens_max(),
-                attention_bytes_max: config.attention_bytes_max,
-                sizes: model.chat().and_then(ChatModel::graph_sizes),
-            };
-            load_backend(&settings, model.vocabulary()).map_err(|error| error.to_string())
+        let limits = (config.engine.limits(), config.survival.limits());
+        let source = |opening: BackendOpening| {
+            let (model, config) = (model.clone(), config.model.clone());
+            BackendSource::new(opening.name(), move || {
+                let opened = model.open(&config.model_dir, &config.chat_settings());
+                let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
+                opening.open(model).map_err(|error| error.to_string())
+            })
         };
-        let engine = EngineHandle::start(limits, load)?;
+        let sources = BackendOpening::chain(config)?.into_iter().map(source).collect();
+        let engine = EngineHandle::supervised(limits, sources)?;
         Ok((model, engine))
     }
 
@@ -119,11 +110,16 @@ impl App {
         engine: EngineHandle,
         remote: Option<(RemoteRole, Remote)>,
     ) -> Result<AppState, StartError> {
-        let limits = config.engine.limits();
-        let admission = Admission::new(limits.waiting_sequences_max);
+        let admission = Admission::new(AdmissionLimits {
+            sequences_max: config.engine.waiting_sequences_max,
+            request_sequences_max: REQUEST_SEQUENCES_MAX,
+            rows: config.engine.sequences_max,
+            requests_max: config.admission.requests_max(),
+        });
         let settings = config.cache.caption_settings();
         let background = config.background.settings(&config.cache);
-        let local = model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission });
+        let local =
+            model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission: admission.clone() });
         let sources = CaptionSources { local, remote };
         let (cache, sharing) = open_cache(&config, sources.model_id())?;
         Ok(AppState(Arc::new(Self {
@@ -135,6 +131,7 @@ impl App {
             config,
             model,
             engine,
+            admission,
         })))
     }
 
@@ -164,8 +161,9 @@ impl App {
             _ if self.captions.is_ready() => "ready",
             EngineStatus::Loading => "loading",
             EngineStatus::Ready(_) => "ready",
+            EngineStatus::Stalled => "stalled",
+            EngineStatus::Rebuilding => "rebuilding",
             EngineStatus::Failed(_) => "failed",
-            EngineStatus::Stopped => "stopped",
         }
     }
 }
@@ -195,18 +193,6 @@ fn open_cold(cold: &ColdSettings, link: Option<&RedisLink>) -> std::io::Result<O
         (ColdChoice::Auto | ColdChoice::Disk | ColdChoice::Redis | ColdChoice::Off, ..) => return Ok(None),
     };
     Ok(Some(ColdTier::start(store, cold.read_timeout)))
-}
-
-/// Loads the graph, which runs a few steps to find out its layout (the first ones cost more than later ones, so they had
-/// better not be a caller's), and checks that it speaks of the tokenizer's vocabulary.
-fn load_backend(settings: &OrtSettings, vocabulary: &Vocabulary) -> Result<Box<dyn Backend>, BackendError> {
-    let backend = ort::open(settings)?;
-    let (width, entries) = (backend.shape().vocabulary_entries, vocabulary.entries());
-    if width != entries {
-        let reason = format!("the graph has {width} entries, config.json {entries}");
-        return Err(BackendError::new("the vocabulary", reason));
-    }
-    Ok(backend)
 }
 
 /// Shared by all handlers.

@@ -1,8 +1,10 @@
 //! What the engine asks of a device. A backend knows rows, positions and logits; it knows no queue and no caption.
 
 mod choice;
+pub mod faulty;
 pub mod ort;
 pub mod scripted;
+pub mod wgpu;
 
 pub use choice::{Selected, Selection, select_on_host};
 
@@ -101,6 +103,11 @@ pub struct RowWork<'a> {
 pub trait Backend {
     /// Sizes that do not change.
     fn shape(&self) -> BackendShape;
+
+    /// What it runs on and how, for people: an adapter or an execution provider, a precision. `None` where it does not say.
+    fn description(&self) -> Option<String> {
+        None
+    }
 
     /// Does a step take a few entries in each row in about the time that it takes one? Then the engine may have it read
     /// guesses of what comes next and look at the logits after each ([`LogitsWanted::All`]).

@@ -36,6 +36,7 @@ use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::{CacheKey, CacheNamespace, NamespaceDigest};
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::{Freshness, FreshnessRecord};
+use lede_shared::plan::Priority;
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
 use lede_shared::signature::Claims;
@@ -55,6 +56,7 @@ pub use self::sharing::Sharing;
 pub use self::streaming::AnswerStream;
 pub use self::warm_up::WarmUp;
 pub use self::writers::{CaptionSources, LocalModel};
+use crate::admission::Endpoint;
 use crate::cache::single_flight::{SingleFlight, Waiting};
 use crate::cache::{Found, TieredCache};
 use crate::clock;
@@ -123,6 +125,10 @@ pub struct Asking {
     pub started_at: Instant,
     /// When nobody waits any more.
     pub deadline: Instant,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How the request came.
+    pub endpoint: Endpoint,
     /// Does nobody wait for it at all? Then it goes behind all others.
     pub is_behind: bool,
     /// Within what near-duplicates may be looked for ([`Captions::with_near`]); none: nowhere.
@@ -403,7 +409,8 @@ impl Captions {
             let collapsed = waiting.collapsed;
             let outcome = tokio::time::timeout_at(asking.deadline.into(), waiting.landed()).await;
             match outcome.map_err(|_| CaptionError::DeadlineExceeded)? {
-                Some(Err(CaptionError::DeadlineExceeded)) if collapsed => {}
+                // Another may be more urgent, or have come another way.
+                Some(Err(CaptionError::DeadlineExceeded | CaptionError::Overloaded { .. })) if collapsed => {}
                 Some(Ok(made)) if !made.suits(asking.cache_control) => {}
                 None => {}
                 Some(outcome) => return outcome.map(|made| (made, collapsed)),
@@ -447,7 +454,8 @@ impl Inner {
         request: &ValidRequest,
         (key, asking): (&CacheKey, Asking),
     ) -> Result<(), ForwardReason> {
-        let can_be_made = || self.sources.can_write_before(asking.deadline, plan::sequences(request));
+        let sequences = plan::sequences(request);
+        let can_be_made = || self.sources.can_write_before(asking.deadline, sequences, asking.priority);
         match revalidation::judge(&found.entry.freshness, clock::now(), asking.cache_control, can_be_made) {
             Verdict::Serve => Ok(()),
             // This is the renewal.

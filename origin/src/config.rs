@@ -1,12 +1,15 @@
 //! What can be set, by environment variables that begin with `LEDE_`. One struct for each concern.
 
+mod admission;
 mod auth;
+mod backend;
 mod background;
 mod cache;
 mod engine;
 mod model;
 mod remote;
 mod server;
+mod survival;
 mod telemetry;
 
 use std::fmt::Display;
@@ -15,13 +18,16 @@ use figment::Figment;
 use figment::providers::Env;
 use serde::de::DeserializeOwned;
 
+pub use admission::AdmissionConfig;
 pub use auth::AuthConfig;
+pub use backend::{BackendChoice, BackendConfig};
 pub use background::{BackgroundConfig, Switch};
 pub use cache::{CacheConfig, RedisUrl};
-pub use engine::EngineConfig;
+pub use engine::{EngineConfig, REQUEST_SEQUENCES_MAX};
 pub use model::ModelConfig;
 pub use remote::{RemoteConfig, RemoteRole};
 pub use server::ServerConfig;
+pub use survival::SurvivalConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
 /// A setting cannot be used. One line, for the operator; never shows a secret.
@@ -52,8 +58,14 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What is done while nobody waits for it.
     pub background: BackgroundConfig,
+    /// Which engine runs the model.
+    pub backend: BackendConfig,
+    /// Who may wait for the device.
+    pub admission: AdmissionConfig,
     /// The engine.
     pub engine: EngineConfig,
+    /// What is done when the device fails.
+    pub survival: SurvivalConfig,
     /// The model and the library that runs it.
     pub model: ModelConfig,
     /// A remote provider of captions.
@@ -82,7 +94,10 @@ impl Config {
             auth: AuthConfig::read(source)?,
             cache: section(source)?,
             background: section(source)?,
+            backend: BackendConfig::read(source)?,
+            admission: section(source)?,
             engine: section(source)?,
+            survival: section(source)?,
             model: ModelConfig::read(source)?,
             remote: RemoteConfig::read(source)?,
             telemetry: section(source)?,
@@ -90,7 +105,9 @@ impl Config {
         config.server.check()?;
         config.cache.check()?;
         config.background.check()?;
+        config.admission.check()?;
         config.engine.check()?;
+        config.survival.check()?;
         Ok(config)
     }
 }

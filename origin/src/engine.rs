@@ -10,19 +10,25 @@ pub mod prefix_index;
 pub mod sampler;
 pub mod scheduler;
 pub mod sequence;
+mod shared;
 pub mod speculation;
 pub mod stats;
+mod supervisor;
 pub mod vocabulary;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
 use self::door::EngineDoor;
-use self::engine_loop::{EngineLoop, LoopEnd};
 use self::sequence::{FinishedSequence, SequenceError, SequenceRequest};
+pub use self::shared::EngineCondition;
+use self::shared::Shared;
 use self::speculation::SpeculationMode;
 pub use self::stats::{EngineCounters, EngineStats};
+use self::supervisor::Supervisor;
+pub use self::supervisor::{BackendSource, SurvivalLimits};
 use crate::backend::{Backend, BackendShape};
 
 /// The engine's limits.
@@ -59,10 +65,12 @@ pub enum EngineStatus {
     Loading,
     /// Sequences can be submitted.
     Ready(BackendShape),
-    /// The model could not be loaded; the reason is for the log.
+    /// The device has not come back from a call for too long. It may yet.
+    Stalled,
+    /// The device has failed, and a backend is being opened in its place. Who waits goes on waiting.
+    Rebuilding,
+    /// Nothing could be opened, for now or for good; the reason is for the log.
     Failed(String),
-    /// The engine's thread has ended.
-    Stopped,
 }
 
 /// Why a sequence was not taken in.
@@ -78,17 +86,51 @@ pub enum SubmitError {
 
 /// The way to the engine. When the last handle is gone the engine finishes what runs and ends.
 #[derive(Clone, Debug)]
-pub struct EngineHandle {
-    door: EngineDoor,
-    status: watch::Receiver<EngineStatus>,
-    counters: Arc<EngineCounters>,
-}
+pub struct EngineHandle(Arc<Shared>);
 
-/// The outcome of a sequence, once there is one. Dropping it frees the sequence at the next step.
+/// The outcome of a sequence as its backend tells it. Dropping it frees the sequence at the next step.
 pub type PendingSequence = oneshot::Receiver<Result<FinishedSequence, SequenceError>>;
 
+/// The outcome of a sequence, once there is one or it is known that there will be none: to be awaited. Dropping it frees the
+/// sequence at the next step.
+#[derive(Debug)]
+pub struct AwaitedSequence {
+    outcome: PendingSequence,
+    end: watch::Receiver<()>,
+}
+
+/// The sequence is lost with the thread that had it. It may be submitted anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine was lost with the sequence in its hands")]
+pub struct EngineGone;
+
+impl AwaitedSequence {
+    async fn told(self) -> Result<Result<FinishedSequence, SequenceError>, EngineGone> {
+        let Self { outcome, mut end } = self;
+        let _ = tokio::select! {
+            biased;
+            outcome = outcome => match outcome {
+                Ok(outcome) => return Ok(outcome),
+                // Its thread has unwound. Who supervises it will say so in a moment, and until then nobody should try again.
+                Err(_) => end.changed().await.err(),
+            },
+            closed = end.changed() => closed.err(),
+        };
+        Err(EngineGone)
+    }
+}
+
+impl IntoFuture for AwaitedSequence {
+    type Output = Result<Result<FinishedSequence, SequenceError>, EngineGone>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.told())
+    }
+}
+
 impl EngineHandle {
-    /// Starts the engine's thread, which first loads the backend through `load`.
+    /// Starts an engine on one backend that can be opened only once, through `load`: what fails later stays failed.
     ///
     /// # Errors
     /// When the operating system gives no thread.
@@ -96,85 +138,92 @@ impl EngineHandle {
         limits: EngineLimits,
         load: impl FnOnce() -> Result<Box<dyn Backend>, E> + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (door, inbox) = door::door(limits.waiting_sequences_max);
-        let (status_sender, status) = watch::channel(EngineStatus::Loading);
-        let counters = Arc::new(EngineCounters::default());
-        let handle = Self { door, status, counters: Arc::clone(&counters) };
-        std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-            // Told also when the thread unwinds, so that nobody takes a dead engine for a ready one.
-            let stopped = StopNotice(status_sender);
-            match load() {
-                Ok(backend) => {
-                    stopped.0.send_replace(EngineStatus::Ready(backend.shape()));
-                    if let LoopEnd::Lost(error, left) = EngineLoop::new(backend, inbox, limits, counters).run() {
-                        tracing::error!(%error, "the device is lost");
-                        stopped.0.send_replace(EngineStatus::Failed(error.to_string()));
-                        left.refuse_all();
-                    }
-                }
-                Err(error) => {
-                    stopped.0.send_replace(EngineStatus::Failed(error.to_string()));
-                }
-            }
-        })?;
-        Ok(handle)
+        let load = Mutex::new(Some(load));
+        let source = BackendSource::new("only", move || {
+            let load = load.lock().unwrap_or_else(PoisonError::into_inner).take();
+            load.ok_or("it can be opened only once")?().map_err(|error| error.to_string())
+        });
+        let survival = SurvivalLimits { reopenings_max: 0, ..SurvivalLimits::default() };
+        Self::supervised((limits, survival), vec![source])
+    }
+
+    /// Starts an engine on the first of `sources` that can be opened. When its device fails it is opened again, and when
+    /// that does not help the next one takes its place until the first works again.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn supervised(
+        limits: (EngineLimits, SurvivalLimits),
+        sources: Vec<BackendSource>,
+    ) -> std::io::Result<Self> {
+        let (way, inbox, hold) = shared::way(limits.0.waiting_sequences_max);
+        let names = sources.iter().map(|source| source.name().to_owned()).collect();
+        let shared = Shared::new(way, EngineStatus::Loading, names);
+        let supervisor = Supervisor::new(&shared, sources, limits);
+        let work = move || supervisor.run(inbox, hold);
+        std::thread::Builder::new().name("engine-supervisor".to_owned()).spawn(work)?;
+        Ok(Self(shared))
     }
 
     /// A handle where there is no engine, and why.
     #[must_use]
     pub fn failed(reason: String) -> Self {
-        let (door, _) = door::door(1);
-        let (_, status) = watch::channel(EngineStatus::Failed(reason));
-        Self { door, status, counters: Arc::default() }
+        let (way, _, _) = shared::way(1);
+        Self(Shared::new(way, EngineStatus::Failed(reason), Vec::new()))
     }
 
     /// The present state.
     #[must_use]
     pub fn status(&self) -> EngineStatus {
-        self.status.borrow().clone()
+        self.0.status.borrow().clone()
     }
 
     /// Waits until the model is loaded or has failed to.
     pub async fn loaded(&self) -> EngineStatus {
-        let mut status = self.status.clone();
-        let loaded = status.wait_for(|status| *status != EngineStatus::Loading).await;
-        loaded.map_or(EngineStatus::Stopped, |status| status.clone())
+        self.status_once(|status| *status != EngineStatus::Loading).await
+    }
+
+    /// Waits until sequences can be submitted again, and tells whether they can: not so when the engine has failed.
+    pub async fn is_rebuilt(&self) -> bool {
+        let is_decided =
+            |status: &EngineStatus| matches!(status, EngineStatus::Ready(_) | EngineStatus::Failed(_));
+        matches!(self.status_once(is_decided).await, EngineStatus::Ready(_))
+    }
+
+    async fn status_once(&self, is_awaited: impl FnMut(&EngineStatus) -> bool) -> EngineStatus {
+        let mut status = self.0.status.subscribe();
+        let awaited = status.wait_for(is_awaited).await.map(|status| status.clone());
+        // The sender lives as long as this handle.
+        awaited.unwrap_or_else(|_| EngineStatus::Failed("it has ended".to_owned()))
     }
 
     /// What has been done since the start.
     #[must_use]
     pub fn counters(&self) -> &EngineCounters {
-        &self.counters
+        &self.0.counters
     }
 
-    /// The way to ask for the sequences inside, and to end them.
+    /// How it has fared.
     #[must_use]
-    pub const fn door(&self) -> &EngineDoor {
-        &self.door
+    pub fn condition(&self) -> EngineCondition {
+        self.0.condition()
+    }
+
+    /// The way to ask for the sequences inside, and to end them. It is that of the backend in use now.
+    #[must_use]
+    pub fn door(&self) -> EngineDoor {
+        self.0.way().door
     }
 
     /// Hands a sequence in.
     ///
     /// # Errors
     /// When the engine is not ready or its queue is full.
-    pub fn submit(&self, request: SequenceRequest) -> Result<PendingSequence, SubmitError> {
-        if !matches!(*self.status.borrow(), EngineStatus::Ready(_)) {
+    pub fn submit(&self, request: SequenceRequest) -> Result<AwaitedSequence, SubmitError> {
+        if !matches!(*self.0.status.borrow(), EngineStatus::Ready(_)) {
             return Err(SubmitError::NotReady);
         }
-        self.door.submit(request)
-    }
-}
-
-struct StopNotice(watch::Sender<EngineStatus>);
-
-impl Drop for StopNotice {
-    fn drop(&mut self) {
-        self.0.send_if_modified(|status| {
-            let modified = !matches!(status, EngineStatus::Failed(_));
-            if modified {
-                *status = EngineStatus::Stopped;
-            }
-            modified
-        });
+        let way = self.0.way();
+        Ok(AwaitedSequence { outcome: way.door.submit(request)?, end: way.end })
     }
 }

@@ -1,8 +1,9 @@
-//! The origin: answers captions from a language model on ONNX Runtime, behind a hot cache.
+//! The origin: answers captions from a language model on ONNX Runtime or wgpu, behind a hot cache.
 
 pub mod admission;
 pub mod app;
 pub mod backend;
+pub mod backend_opening;
 pub mod cache;
 pub mod captions;
 pub mod cli;

@@ -15,6 +15,10 @@ pub const SERVER_TIMING: &str = "server-timing";
 /// Edge → origin: the point in time (Unix milliseconds) after which nobody waits for the answer.
 pub const X_DEADLINE_MS: &str = "x-deadline-ms";
 
+/// What a caller asks for as the priority of one request: `low`, `normal`, `high` or `critical`, and never more than the
+/// plan of its key has. Any other word counts as none.
+pub const X_PRIORITY: &str = "x-priority";
+
 /// Edge → origin: `v2=` and 64 hex digits, see [`crate::signature`].
 pub const X_LEDE_SIGNATURE: &str = "x-lede-signature";
 /// Edge → origin: which signing key was used, so that keys can be rotated.

@@ -53,6 +53,15 @@ pub enum Priority {
     Critical,
 }
 
+impl Priority {
+    /// The same, or less where a caller `asked` for less ([`crate::headers::X_PRIORITY`]): what is bought may be left
+    /// unused, and nothing more can be had by asking.
+    #[must_use]
+    pub fn lowered_to(self, asked: Option<&str>) -> Self {
+        asked.and_then(|asked| asked.trim().parse().ok()).map_or(self, |asked| self.min(asked))
+    }
+}
+
 /// How much a tenant may ask for. All keys of a tenant share one quota.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -131,6 +140,20 @@ impl KeyRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_caller_may_ask_for_less_than_the_plan_has_and_never_for_more() {
+        for (asked, given) in [
+            (None, Priority::High),
+            (Some("low"), Priority::Low),
+            (Some(" normal "), Priority::Normal),
+            (Some("critical"), Priority::High),
+            (Some("u=0"), Priority::High),
+            (Some(""), Priority::High),
+        ] {
+            assert_eq!(Priority::High.lowered_to(asked), given, "{asked:?}");
+        }
+    }
 
     #[test]
     fn a_plan_takes_batches_up_to_its_own_size() {

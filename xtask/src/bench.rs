@@ -41,3 +41,38 @@ pub(crate) fn cache(workspace: &Workspace, only: Option<&str>, dry: bool) -> Res
     }
     command::streamed(&mut cargo)
 }
+
+/// The measurement of the engine that needs none of what the others are compared with.
+const GPU: &str = "gpu";
+
+/// Which measurements of the engine, and how long they take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EngineBench<'a> {
+    pub(crate) only: Option<&'a str>,
+    pub(crate) is_short: bool,
+    pub(crate) dry: bool,
+}
+
+/// The engine and its devices; the tables go to the terminal and, unless `dry`, into docs/BENCH.md.
+pub(crate) fn engine(workspace: &Workspace, wanted: EngineBench<'_>) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["bench", "--locked", "--profile", "release", "--package", "lede-tests", "--bench", "engine"]);
+    cargo.env("LEDE_BENCH_FOLDER", workspace.target.join("bench"));
+    if wanted.only != Some(GPU) {
+        let yardstick = setup::engine_yardstick(workspace)?;
+        cargo
+            .env("LEDE_ORT_LIBRARY", setup::onnx_runtime(workspace)?)
+            .env("LEDE_BENCH_MODELS", yardstick.models)
+            .env("LEDE_LLAMA_CPP", yardstick.llama_cpp);
+    }
+    if let Some(only) = wanted.only {
+        cargo.env("LEDE_BENCH_ONLY", only);
+    }
+    if wanted.is_short {
+        cargo.env("LEDE_BENCH_SHORT", "1");
+    }
+    if !wanted.dry {
+        cargo.env("LEDE_BENCH_REPORT", workspace.root.join("docs/BENCH.md"));
+    }
+    command::streamed(&mut cargo)
+}

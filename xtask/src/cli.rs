@@ -88,6 +88,18 @@ pub(crate) enum BenchTarget {
         #[arg(long)]
         dry: bool,
     },
+    /// The engine and its devices: against llama.cpp, one at a time, alone and in a flood, into docs/BENCH.md
+    Engine {
+        /// Only these sections, separated by commas: decode, batching, prefix, priority, overload, cycles; and gpu, only when named
+        #[arg(long)]
+        only: Option<String>,
+        /// A fraction of the time, to see that it works; shows the tables and writes nothing
+        #[arg(long)]
+        short: bool,
+        /// Only show the tables
+        #[arg(long)]
+        dry: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::bench::EngineBench;
 use crate::build::{edge, origin};
 use crate::cli::{BenchTarget, BuildTarget, Cli, Command};
 use crate::workspace::Workspace;
@@ -49,6 +50,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Bench { target: BenchTarget::Edge { dry } } => bench::edge(&workspace, dry),
         Command::Bench { target: BenchTarget::Cache { only, dry } } => {
             bench::cache(&workspace, only.as_deref(), dry)
+        }
+        Command::Bench { target: BenchTarget::Engine { only, short, dry } } => {
+            let wanted = EngineBench { only: only.as_deref(), is_short: short, dry: dry || short };
+            bench::engine(&workspace, wanted)
         }
         Command::Fuzz { target, seconds } => fuzz::fuzz(&workspace, target.as_deref(), seconds),
         Command::Eval(options) => eval::eval(&workspace, &options),

@@ -7,6 +7,7 @@
 mod apt;
 pub(crate) mod cargo_tools;
 mod distribution_toolchain;
+mod llama_cpp;
 mod locked_version;
 mod node_modules;
 mod onnx_runtime;
@@ -17,6 +18,7 @@ mod vulkan;
 pub(crate) mod wasm_target;
 mod web;
 mod wheel;
+mod yardstick;
 
 use std::path::PathBuf;
 
@@ -45,6 +47,15 @@ pub(crate) struct WebTools {
     pub(crate) chromium: PathBuf,
     /// The folder of Python packages.
     pub(crate) schemathesis: PathBuf,
+}
+
+/// What the engine is measured against.
+#[derive(Debug)]
+pub(crate) struct EngineYardstick {
+    /// The folder with llama.cpp's programs.
+    pub(crate) llama_cpp: PathBuf,
+    /// One set of weights in every form that is compared.
+    pub(crate) models: PathBuf,
 }
 
 /// What the checks use.
@@ -101,6 +112,14 @@ pub(crate) fn redis(workspace: &Workspace) -> Result<PathBuf> {
 /// A Vulkan for the tests of the wgpu backend; `None` where they take the adapter that the system has.
 pub(crate) fn vulkan(workspace: &Workspace) -> Result<Option<Vulkan>> {
     resolved("Vulkan", || vulkan::ensure(workspace))
+}
+
+/// llama.cpp and models for it and for us. Large, and only for measuring.
+pub(crate) fn engine_yardstick(workspace: &Workspace) -> Result<EngineYardstick> {
+    let llama_cpp = resolved("llama.cpp", || llama_cpp::ensure(workspace))?;
+    let python = resolved("Python for training", || yardstick::python(workspace))?;
+    let models = resolved("models", || yardstick::models(workspace, &python, &llama_cpp))?;
+    Ok(EngineYardstick { llama_cpp: llama_cpp.join("bin"), models })
 }
 
 /// cargo-deny and typos.

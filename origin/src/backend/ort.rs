@@ -50,3 +50,10 @@ fn failed(context: &'static str) -> impl Fn(ort::Error) -> BackendError {
 fn no_memory(context: &'static str) -> impl Fn(ort::Error) -> BackendError {
     move |error| BackendError::of_kind(FailureKind::OutOfMemory, context, error)
 }
+
+/// The first of `wanted` that is for a GPU and that `library` was built with; whether such a GPU is there only opening tells.
+#[must_use]
+pub fn gpu_provider(library: &std::path::Path, wanted: &[ExecutionProviderName]) -> Option<ExecutionProviderName> {
+    runtime::environment(library).ok()?;
+    wanted.iter().copied().find(|provider| provider.is_gpu_and_built_in())
+}

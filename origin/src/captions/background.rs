@@ -2,8 +2,7 @@
 //!
 //! A bounded queue in two classes, refreshes before guesses, and one task that takes a job only while the device is idle,
 //! one at a time. A job goes through the same flights as a caller's request, so whoever comes meanwhile joins it. A job that
-//! has begun is not interrupted: it shares the device with those who come for as long as one answer takes. Where the engine
-//! knows priorities, this is the lowest one: `Asking::is_behind` is what it goes by.
+//! has begun is not interrupted: it shares the device with those who come, at the lowest priority.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +13,14 @@ use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::CacheKey;
 use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::{Freshness, FreshnessRecord};
+use lede_shared::plan::Priority;
 use lede_shared::request_cache_control::RequestCacheControl;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
 use super::leading::Made;
 use super::{Asking, Captions, Inner};
+use crate::admission::Endpoint;
 use crate::clock;
 use crate::prediction::{Guess, Prediction, Source};
 
@@ -276,6 +277,8 @@ impl Captions {
             cache_control: job.directives(self.0.settings.fresh_for_ms),
             started_at,
             deadline: started_at + JOB_TIMEOUT,
+            priority: Priority::Low,
+            endpoint: Endpoint::Generate,
             is_behind: true,
             near_in: None,
         };

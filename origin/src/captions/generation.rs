@@ -1,5 +1,6 @@
 //! The leader's work: prompt → sequences → candidates → the variants.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,16 +9,16 @@ use lede_shared::plan::Priority;
 
 use super::candidate::{self, Candidate, Judge};
 use super::plan::{Plan, ROUNDS_MAX};
+use super::progress::Progress;
 use super::prompt::{self, Prompt};
 use super::rules::Demands;
 use super::writers::Assignment;
 use super::{CaptionError, compose};
-use crate::admission::{Admission, Permit};
+use crate::admission::{Admission, Entrance, Permit};
 use crate::engine::constraint::{CaptionRules, Constraint, ConstraintError, PreparedConstraint};
-use crate::engine::draft::DraftListener;
 use crate::engine::sampler::{Sampling, StreamSeed};
 use crate::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
-use crate::engine::{EngineHandle, EngineStatus, PendingSequence, SubmitError};
+use crate::engine::{AwaitedSequence, EngineHandle, EngineStatus, SubmitError};
 use crate::models::Model;
 
 /// What a caller is told to wait while the model loads.
@@ -60,22 +61,36 @@ struct Shared {
     deadline: Instant,
 }
 
+/// Candidates that are written side by side.
+struct Round {
+    /// Number of the first, through all rounds.
+    first: usize,
+    count: usize,
+    /// Variants for which the first of them are told as they are written.
+    drafted: Range<usize>,
+}
+
+/// Why a round came to nothing.
+enum RoundError {
+    /// With the engine, so it can be tried anew.
+    EngineGone,
+    Failed(CaptionError),
+}
+
 impl Generator<'_> {
     /// Generates all variants of the request.
     pub(super) async fn generate(&self, assignment: Assignment<'_>) -> Result<Generation, CaptionError> {
         self.check_ready()?;
-        let Assignment { request, key, deadline, progress, is_behind } = assignment;
+        let Assignment { request, key, deadline, progress, priority, .. } = assignment;
         let plan = Plan::new(request, key, self.model);
         let variants = usize::from(request.variants());
-        let _permit = self.enter(variants * plan.candidates, is_behind)?;
+        let _permit = self.enter(variants * plan.candidates, &assignment)?;
         let prompt =
             prompt::write(self.model, request, plan.completion_tokens_reserved).map_err(CaptionError::Internal)?;
         let mut demands = Demands::of(request);
         demands.rules.caption_pieces_max = plan.caption_tokens_max;
         demands.rules.completion_pieces_max = prompt.completion_tokens_max;
         let constraint = self.model.constraints().prepare(demands.rules.clone()).map_err(not_prepared)?;
-        // What nobody waits for goes behind everybody.
-        let priority = if is_behind { Priority::Low } else { Priority::Normal };
         let shared = Shared { plan, prompt, constraint, priority, deadline };
         let judge = Judge::new(&demands, request.content_description());
         let (id, model) = (compose::id_of(key), self.model.id().to_owned());
@@ -89,14 +104,12 @@ impl Generator<'_> {
                 break;
             }
             let began = Instant::now();
-            // Which candidate will be which variant is not known yet: the first of the round are taken for the variants
-            // that are wanting, since they begin first.
-            let listeners = (variants - wanting..variants).map(|variant| {
-                progress.reset(variant);
-                progress.drafting(variant)
-            });
-            let round = (candidates.len(), wanting * plan.candidates);
-            match self.write_round(&shared, round, listeners).await {
+            let round = Round {
+                first: candidates.len(),
+                count: wanting * plan.candidates,
+                drafted: variants - wanting..variants,
+            };
+            match self.write_round(&shared, &round, progress).await {
                 Ok(written) => {
                     written.iter().for_each(|finished| cost.add(&shared.prompt, finished));
                     candidates.extend(written.iter().map(|finished| judge.judge(finished)));
@@ -140,8 +153,8 @@ impl Generator<'_> {
             deadline,
             listener: None,
         });
-        let outcome = sequence.map_err(not_submitted)?.await.map_err(|_| engine_stopped())?;
-        outcome.map(|_| ()).map_err(not_finished)
+        let outcome = sequence.map_err(not_submitted)?.await.map_err(|_| engine_lost())?;
+        outcome.map(|_| ()).map_err(|error| self.not_finished(error))
     }
 
     pub(super) fn check_ready(&self) -> Result<(), CaptionError> {
@@ -151,23 +164,58 @@ impl Generator<'_> {
         }
     }
 
-    fn enter(&self, sequences: usize, is_behind: bool) -> Result<Permit, CaptionError> {
+    /// A deadline that has passed is told as such, and not as a lack of places.
+    fn enter(&self, sequences: usize, assignment: &Assignment<'_>) -> Result<Permit, CaptionError> {
+        let Assignment { deadline, priority, endpoint, is_behind, .. } = *assignment;
+        if Instant::now() >= deadline {
+            return Err(CaptionError::DeadlineExceeded);
+        }
         if is_behind {
             return Ok(self.admission.enter_behind());
         }
-        let permit = self.admission.enter(sequences);
+        let permit = self.admission.enter(Entrance { sequences, priority, endpoint, deadline });
         permit.map_err(|refused| CaptionError::Overloaded { retry_after_s: refused.retry_after_s })
     }
 
-    /// `count` candidates, numbered from `first`, side by side on the device. The first of them have listeners.
+    /// The candidates of a round, side by side on the device. When the engine is lost with them, they are written once more
+    /// on the one that takes its place: from the same seeds, so nothing is lost but time.
     async fn write_round(
         &self,
         shared: &Shared,
-        (first, count): (usize, usize),
-        mut listeners: impl Iterator<Item = DraftListener>,
+        round: &Round,
+        progress: &Progress,
     ) -> Result<Vec<FinishedSequence>, CaptionError> {
-        let mut pending: Vec<PendingSequence> = Vec::with_capacity(count);
-        for candidate in first..first + count {
+        match self.try_round(shared, round, progress).await {
+            Err(RoundError::EngineGone) => {
+                tracing::warn!(sequences = round.count, "the engine was lost; they are written once more");
+                let rebuilt = tokio::time::timeout_at(shared.deadline.into(), self.engine.is_rebuilt()).await;
+                if !rebuilt.map_err(|_| CaptionError::DeadlineExceeded)? {
+                    return Err(not_ready());
+                }
+                self.try_round(shared, round, progress).await
+            }
+            outcome => outcome,
+        }
+        .map_err(|error| match error {
+            RoundError::EngineGone => engine_lost(),
+            RoundError::Failed(error) => error,
+        })
+    }
+
+    async fn try_round(
+        &self,
+        shared: &Shared,
+        round: &Round,
+        progress: &Progress,
+    ) -> Result<Vec<FinishedSequence>, RoundError> {
+        // Which candidate will be which variant is not known yet: the first of the round are taken for the variants that are
+        // wanting, since they begin first.
+        let mut listeners = round.drafted.clone().map(|variant| {
+            progress.reset(variant);
+            progress.drafting(variant)
+        });
+        let mut pending: Vec<AwaitedSequence> = Vec::with_capacity(round.count);
+        for candidate in round.first..round.first + round.count {
             let sequence = self.engine.submit(SequenceRequest {
                 prompt_ids: Arc::clone(&shared.prompt.ids),
                 constraint: Constraint::new(Arc::clone(&shared.constraint)),
@@ -178,14 +226,26 @@ impl Generator<'_> {
                 deadline: shared.deadline,
                 listener: listeners.next(),
             });
-            pending.push(sequence.map_err(not_submitted)?);
+            pending.push(sequence.map_err(|error| RoundError::Failed(not_submitted(error)))?);
         }
-        let mut written = Vec::with_capacity(count);
+        let mut written = Vec::with_capacity(round.count);
         for sequence in pending {
-            let outcome = sequence.await.map_err(|_| engine_stopped())?;
-            written.push(outcome.map_err(not_finished)?);
+            let outcome = sequence.await.map_err(|_| RoundError::EngineGone)?;
+            written.push(outcome.map_err(|error| RoundError::Failed(self.not_finished(error)))?);
         }
         Ok(written)
+    }
+
+    fn not_finished(&self, error: SequenceError) -> CaptionError {
+        match error {
+            SequenceError::DeadlineExceeded => CaptionError::DeadlineExceeded,
+            SequenceError::Cancelled => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
+            // It is known, and being seen to.
+            SequenceError::BackendFailed if self.check_ready().is_err() => not_ready(),
+            SequenceError::BackendFailed | SequenceError::NothingToChoose | SequenceError::ConstraintFailed => {
+                CaptionError::Internal(error.to_string())
+            }
+        }
     }
 }
 
@@ -210,9 +270,9 @@ pub(super) fn not_ready() -> CaptionError {
     CaptionError::NotReady { retry_after_s: RETRY_AFTER_LOADING_S }
 }
 
-/// The engine's thread has ended with the sequence in its hands.
-fn engine_stopped() -> CaptionError {
-    tracing::error!("the engine stopped while it was generating");
+/// The engine has been lost with the sequence in its hands, and so has the one after it.
+fn engine_lost() -> CaptionError {
+    tracing::error!("the engine was lost while it was generating");
     CaptionError::NotReady { retry_after_s: RETRY_AFTER_LOADING_S }
 }
 
@@ -224,15 +284,5 @@ fn not_submitted(error: SubmitError) -> CaptionError {
     match error {
         SubmitError::NotReady => CaptionError::NotReady { retry_after_s: RETRY_AFTER_LOADING_S },
         SubmitError::Full => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
-    }
-}
-
-fn not_finished(error: SequenceError) -> CaptionError {
-    match error {
-        SequenceError::DeadlineExceeded => CaptionError::DeadlineExceeded,
-        SequenceError::Cancelled => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
-        SequenceError::BackendFailed | SequenceError::NothingToChoose | SequenceError::ConstraintFailed => {
-            CaptionError::Internal(error.to_string())
-        }
     }
 }

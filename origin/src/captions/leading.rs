@@ -100,8 +100,8 @@ impl Inner {
         key: CacheKey,
         (asking, progress): (Asking, &Progress),
     ) -> Outcome {
-        let Asking { deadline, is_behind, .. } = asking;
-        let assignment = Assignment { request, key: &key, deadline, progress, is_behind };
+        let Asking { deadline, priority, endpoint, is_behind, .. } = asking;
+        let assignment = Assignment { request, key: &key, deadline, progress, priority, endpoint, is_behind };
         let (generation, author) = self.sources.writers().write(assignment).await?;
         let (queue_time, device_time) =
             (generation.cost.waited.unwrap_or_default(), generation.cost.device_time());

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::CacheKey;
+use lede_shared::plan::Priority;
 
 use super::candidate::Candidate;
 use super::generation::{Generation, Generator};
 use super::progress::Progress;
 use super::rules::Demands;
 use super::{CaptionError, remote_writer};
-use crate::admission::Admission;
+use crate::admission::{Admission, Endpoint};
 use crate::config::RemoteRole;
 use crate::engine::{EngineHandle, EngineStatus};
 use crate::models::{Dialect, OpeningModel};
@@ -82,10 +83,10 @@ impl CaptionSources {
     }
 
     /// Can an answer of so many sequences be expected before `deadline`, by anybody?
-    pub(super) fn can_write_before(&self, deadline: Instant, sequences: usize) -> bool {
+    pub(super) fn can_write_before(&self, deadline: Instant, sequences: usize, priority: Priority) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let is_in_time = |local: &LocalModel| {
-            local.is_ready() && local.admission.expected_wait(sequences).is_none_or(|wait| wait <= left)
+            local.is_ready() && local.admission.expected_wait(sequences, priority).is_none_or(|wait| wait <= left)
         };
         let remote = self.remote.as_ref().is_some_and(|(_, remote)| remote.is_usable());
         remote || self.local.as_ref().is_some_and(is_in_time)
@@ -104,6 +105,9 @@ pub(super) struct Assignment<'a> {
     /// When nobody waits any more.
     pub(super) deadline: Instant,
     pub(super) progress: &'a Progress,
+    /// How urgent it is, and how the request came.
+    pub(super) priority: Priority,
+    pub(super) endpoint: Endpoint,
     /// Is it for nobody who waits? Then it goes behind all others, and nobody stands in.
     pub(super) is_behind: bool,
 }

@@ -59,6 +59,8 @@ async fn write_caption(folder: &Path, config: &Config) -> Result<(), String> {
         started_at,
         deadline: started_at + CAPTION_TIMEOUT,
         near_in: None,
+        priority: Default::default(),
+        endpoint: Default::default(),
         is_behind: false,
     };
     let nobody = Claims::of(TenantId::parse("trial").ok_or("no tenant")?);

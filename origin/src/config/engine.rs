@@ -7,7 +7,7 @@ use crate::engine::EngineLimits;
 use crate::engine::speculation::SpeculationMode;
 
 /// Sequences of the largest request: 8 variants of 6 candidates. Fewer places could never serve it.
-const REQUEST_SEQUENCES_MAX: usize = 48;
+pub const REQUEST_SEQUENCES_MAX: usize = 48;
 
 /// The engine.
 #[derive(Clone, Debug, Deserialize)]

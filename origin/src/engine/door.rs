@@ -6,7 +6,7 @@ use lede_shared::plan::Priority;
 use tokio::sync::{mpsc, oneshot};
 
 use super::scheduler::SequenceId;
-use super::sequence::{Sequence, SequenceRequest};
+use super::sequence::{Sequence, SequenceError, SequenceRequest};
 use super::{PendingSequence, SubmitError};
 
 /// Questions that wait for the loop.
@@ -25,6 +25,7 @@ pub(super) enum Arrival {
 pub(super) enum Question {
     List(oneshot::Sender<Vec<SequenceListing>>),
     Cancel(Cancel, oneshot::Sender<usize>),
+    GiveUpKept(oneshot::Sender<()>),
 }
 
 /// Which sequences to end.
@@ -109,8 +110,16 @@ impl EngineDoor {
     /// # Errors
     /// When there is no room, or nobody behind the door.
     pub fn submit(&self, request: SequenceRequest) -> Result<PendingSequence, SubmitError> {
+        self.submit_at(Instant::now(), request)
+    }
+
+    pub(super) fn submit_at(
+        &self,
+        now: Instant,
+        request: SequenceRequest,
+    ) -> Result<PendingSequence, SubmitError> {
         let (reply, pending) = oneshot::channel();
-        let sequence = Sequence::new(request, Instant::now(), reply);
+        let sequence = Sequence::new(request, now, reply);
         self.arrivals.try_send(Arrival::Sequence(Box::new(sequence))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::Full,
             mpsc::error::TrySendError::Closed(_) => SubmitError::NotReady,
@@ -132,6 +141,13 @@ impl EngineDoor {
         answer.await.unwrap_or_default()
     }
 
+    /// Gives up what is kept of prompts for those that begin alike. False when nobody answers.
+    pub async fn give_up_kept(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::GiveUpKept(reply));
+        answer.await.is_ok()
+    }
+
     /// A question that finds no room is dropped, and with it its reply.
     fn ask(&self, question: Question) {
         if self.questions.try_send(question).is_ok() {
@@ -145,12 +161,10 @@ impl EngineInbox {
     /// Tells everybody who waits behind the door that nothing will come of it.
     pub fn refuse_all(mut self) {
         self.arrivals.close();
-        self.unfinished.into_iter().for_each(|sequence| {
-            sequence.fail(super::sequence::SequenceError::BackendFailed);
-        });
+        self.unfinished.into_iter().for_each(|sequence| sequence.fail(SequenceError::BackendFailed));
         while let Ok(arrival) = self.arrivals.try_recv() {
             if let Arrival::Sequence(sequence) = arrival {
-                sequence.fail(super::sequence::SequenceError::BackendFailed);
+                sequence.fail(SequenceError::BackendFailed);
             }
         }
     }

@@ -140,6 +140,11 @@ impl EngineLoop {
             Question::Cancel(cancel, reply) => {
                 let _ = reply.send(self.cancel(&cancel));
             }
+            Question::GiveUpKept(reply) => {
+                while self.rows.give_up_kept() {}
+                self.note_gauges();
+                let _ = reply.send(());
+            }
         }
     }
 

@@ -22,11 +22,14 @@ impl OpeningModel {
         Ok(Self { id: Model::id_in(folder)?, model: Arc::default() })
     }
 
-    /// Opens it, which may take seconds with a large vocabulary.
+    /// Opens it, which may take seconds with a large vocabulary, unless it is open.
     ///
     /// # Errors
     /// Names the file at fault and what is wrong with it.
     pub fn open(&self, folder: &Path, settings: &ChatSettings) -> Result<&Model, ModelError> {
+        if let Some(model) = self.model.get() {
+            return Ok(model);
+        }
         let model = Model::open_with(folder, settings)?;
         Ok(self.model.get_or_init(|| model))
     }

@@ -16,6 +16,7 @@ use lede_shared::plan::Scope;
 use lede_shared::problem::Problem;
 use lede_shared::signature::Claims;
 
+use crate::admission::Endpoint;
 use crate::app::AppState;
 use crate::captions::Asking;
 use crate::error::ApiError;
@@ -33,7 +34,8 @@ pub async fn post(
     authorized.principal.require(Scope::Captions)?;
     let batch = BatchRequest::from_json(&authorized.body)?;
     authorized.principal.may_send_batch_of(batch.items.len())?;
-    let asking = asking(&authorized.headers, &context, app.config.server.request_timeout());
+    let came = (&authorized.principal.claims, Endpoint::Batch);
+    let asking = asking(&authorized.headers, &context, app.config.server.request_timeout(), came);
     let asking = app.captions.with_near(asking, &authorized.principal.claims);
     let at_once_max = app.config.server.batch_concurrency_max;
     let answers = answers(app, batch, (authorized.principal.claims, asking));

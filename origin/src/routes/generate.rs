@@ -14,6 +14,7 @@ use lede_shared::headers::SERVER_TIMING;
 use lede_shared::plan::Scope;
 
 use super::stream;
+use crate::admission::Endpoint;
 use crate::app::AppState;
 use crate::captions::Answer;
 use crate::clock;
@@ -35,10 +36,11 @@ pub async fn post(
     authorized.principal.require(Scope::Captions)?;
     let request = CaptionRequest::from_json(&authorized.body)?.validate()?;
     let key = app.captions.key_of(&request, &authorized.principal.claims);
-    let asking = asking(&authorized.headers, &context, app.config.server.request_timeout());
+    let came = (&authorized.principal.claims, endpoint_of(&authorized.headers));
+    let asking = asking(&authorized.headers, &context, app.config.server.request_timeout(), came);
     let asking = app.captions.with_near(asking, &authorized.principal.claims);
     app.captions.count(&request, key, (&authorized.principal.claims, &asking));
-    if stream::is_wanted(&authorized.headers) {
+    if asking.endpoint == Endpoint::Stream {
         return Box::pin(stream::answer(&app, request, key, (asking, &context))).await;
     }
     let answer = app.captions.answer(&request, key, asking).await?;
@@ -56,10 +58,11 @@ pub async fn get(
     principal.require(Scope::Captions)?;
     let request = CaptionRequest::from_query(query.as_deref().unwrap_or_default())?.validate()?;
     let key = app.captions.key_of(&request, &principal.claims);
-    let asking = asking(&headers, &context, app.config.server.request_timeout());
+    let came = (&principal.claims, endpoint_of(&headers));
+    let asking = asking(&headers, &context, app.config.server.request_timeout(), came);
     let asking = app.captions.with_near(asking, &principal.claims);
     app.captions.count(&request, key, (&principal.claims, &asking));
-    if stream::is_wanted(&headers) {
+    if asking.endpoint == Endpoint::Stream {
         return Box::pin(stream::answer(&app, request, key, (asking, &context))).await;
     }
     let mut sent = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -79,6 +82,10 @@ pub async fn get(
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     Ok(response)
+}
+
+fn endpoint_of(headers: &HeaderMap) -> Endpoint {
+    if stream::is_wanted(headers) { Endpoint::Stream } else { Endpoint::Generate }
 }
 
 fn respond(answer: Answer) -> Response {

@@ -1,13 +1,14 @@
 //! Many at once, those who leave, those who are late, and a device that is not there.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lede_origin::clock;
 use lede_origin::engine::EngineStatus;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, TestApp, eventually, letters};
+use crate::support::{Answer, TestApp, eventually, letters, letters_while_not};
 
 /// A step of a device that is slow enough to be caught at work: an answer takes about a third of a second.
 const SLOW: Duration = Duration::from_millis(8);
@@ -32,14 +33,30 @@ async fn fifty_who_ask_for_the_same_at_once_cause_one_generation() {
 
 #[tokio::test]
 async fn a_client_who_leaves_frees_the_device_unless_somebody_else_waits() {
-    let app = TestApp::with(&[], SLOW, letters()).await;
-    let dropped = || app.state.engine.counters().dropped.load(Ordering::Relaxed);
-    let alone = tokio::time::timeout(Duration::from_millis(40), app.post(about(1))).await;
-    assert!(alone.is_err(), "the client left before the answer came");
+    let held = Arc::new(AtomicBool::new(true));
+    let app = TestApp::with(&[], Duration::ZERO, letters_while_not(&held)).await;
+    let counters = app.state.engine.counters();
+    let (steps, dropped) =
+        (|| counters.decode_steps.load(Ordering::Relaxed), || counters.dropped.load(Ordering::Relaxed));
+    // Gone once the device is at work on it, which it then is for one step more.
+    tokio::select! {
+        _ = app.post(about(1)) => panic!("the device is held"),
+        is_at_work = eventually(|| steps() > 0) => assert!(is_at_work),
+    }
+    let before = steps();
+    held.store(false, Ordering::Relaxed);
     assert!(eventually(|| dropped() == 1).await);
-    let (left, stayed) =
-        tokio::join!(tokio::time::timeout(Duration::from_millis(40), app.post(about(2))), app.post(about(2)));
-    assert!(left.is_err());
+    assert!(steps() <= before + 1, "the device is free after the step that it was at");
+    held.store(true, Ordering::Relaxed);
+    let before = steps();
+    let leaving = async {
+        tokio::select! {
+            _ = app.post(about(2)) => panic!("the device is held"),
+            is_at_work = eventually(|| steps() > before) => assert!(is_at_work),
+        }
+        held.store(false, Ordering::Relaxed);
+    };
+    let ((), stayed) = tokio::join!(leaving, app.post(about(2)));
     assert!(is_collapsed(&stayed) && !stayed.caption().is_empty());
     assert_eq!(dropped(), 1);
 }
@@ -127,11 +144,11 @@ async fn a_ready_process_says_so_and_a_draining_one_no_longer() {
 }
 
 #[tokio::test]
-async fn an_engine_whose_thread_dies_is_never_taken_for_a_ready_one() {
+async fn an_engine_that_cannot_be_opened_again_is_never_taken_for_a_ready_one() {
     let app = TestApp::with(&[], Duration::ZERO, Box::new(|_, _| panic!("the device is gone"))).await;
     app.post(about(1)).await.assert_problem(503, "not_ready", "the request that was running");
     app.post(about(2)).await.assert_problem(503, "not_ready", "those who come after");
     assert!(eventually(|| !app.state.is_ready()).await);
-    app.get("/health/ready", &[]).await.assert_problem(503, "not_ready", "stopped");
-    assert_eq!(app.get("/health", &[]).await.json()["status"], "stopped");
+    app.get("/health/ready", &[]).await.assert_problem(503, "not_ready", "failed");
+    assert_eq!(app.get("/health", &[]).await.json()["status"], "failed");
 }

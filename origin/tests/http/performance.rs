@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use lede_origin::backend::scripted::Script;
 use lede_shared::problem::{Problem, ProblemCode};
 use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest, SigningKey};
 use serde_json::{Value, json};
@@ -10,16 +11,20 @@ use std::time::Duration;
 use crate::support::{API_KEY, Answer, GENERATE, SIGNING_KEY, TestApp, letters};
 
 const MANAGE: &str = "/performance/cache/manage";
-const ADMIN_KEY: &str = "a-key-for-administration";
+pub(crate) const ADMIN_KEY: &str = "a-key-for-administration";
 
 /// An app that knows an ordinary key and one for administration.
-struct WithAdmin {
-    app: TestApp,
+pub(crate) struct WithAdmin {
+    pub(crate) app: TestApp,
     _folder: tempfile::TempDir,
 }
 
 impl WithAdmin {
-    async fn start(settings: &[(&str, Value)]) -> Self {
+    pub(crate) async fn start(settings: &[(&str, Value)]) -> Self {
+        Self::with(settings, Duration::ZERO, letters()).await
+    }
+
+    pub(crate) async fn with(settings: &[(&str, Value)], step_time: Duration, script: Script) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.toml");
         let hash = lede_shared::api_key::ApiKeyHash::of(ADMIN_KEY);
@@ -29,16 +34,20 @@ impl WithAdmin {
         std::fs::write(&path, keys).unwrap();
         let mut all = vec![("keys_file", json!(path.to_str().unwrap()))];
         all.extend_from_slice(settings);
-        Self { app: TestApp::with(&all, Duration::ZERO, letters()).await, _folder: folder }
+        Self { app: TestApp::with(&all, step_time, script).await, _folder: folder }
     }
 
-    async fn get(&self, path: &str, api_key: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, api_key: &str) -> Answer {
         let request = Request::get(path).header("authorization", format!("Bearer {api_key}"));
         self.app.send(request.body(Body::empty()).unwrap()).await
     }
 
     async fn manage(&self, body: &Value) -> Answer {
-        let request = Request::post(MANAGE)
+        self.act(MANAGE, body).await
+    }
+
+    pub(crate) async fn act(&self, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path)
             .header("authorization", format!("Bearer {ADMIN_KEY}"))
             .header("content-type", "application/json");
         self.app.send(request.body(Body::from(body.to_string())).unwrap()).await

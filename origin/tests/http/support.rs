@@ -10,10 +10,11 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use figment::Figment;
 use figment::providers::Serialized;
 use lede_origin::app::{App, AppState};
+use lede_origin::backend::faulty::{Faults, FaultyBackend};
 use lede_origin::backend::scripted::{Script, ScriptedBackend};
 use lede_origin::backend::{Backend, BackendShape};
 use lede_origin::config::Config;
-use lede_origin::engine::{EngineHandle, EngineStatus};
+use lede_origin::engine::{BackendSource, EngineHandle, EngineStatus, SurvivalLimits};
 use lede_origin::models::Model;
 use lede_origin::router::router;
 use lede_shared::api::Style;
@@ -73,6 +74,32 @@ impl TestApp {
         settings: &[(&str, Value)],
         load: impl FnOnce(BackendShape) -> Result<Box<dyn Backend>, String> + Send + 'static,
     ) -> Self {
+        Self::on(settings, |config, shape| {
+            EngineHandle::start(config.engine.limits(), move || load(shape)).unwrap()
+        })
+    }
+
+    /// An app whose device may fail: each backend of the chain opens with its own faults, and `survival` says how patient
+    /// the supervision is.
+    pub(crate) fn surviving(
+        settings: &[(&str, Value)],
+        survival: SurvivalLimits,
+        chain: &[(&'static str, Faults)],
+    ) -> Self {
+        Self::on(settings, |config, shape| {
+            let source = |(name, faults): &(&'static str, Faults)| {
+                let faults = faults.clone();
+                BackendSource::new(*name, move || {
+                    let scripted = ScriptedBackend::new(shape, Duration::ZERO, letters());
+                    Ok(Box::new(FaultyBackend::new(Box::new(scripted), faults.clone())))
+                })
+            };
+            EngineHandle::supervised((config.engine.limits(), survival), chain.iter().map(source).collect())
+                .unwrap()
+        })
+    }
+
+    fn on(settings: &[(&str, Value)], start: impl FnOnce(&Config, BackendShape) -> EngineHandle) -> Self {
         let keys = format!("acme={}", ApiKeyHash::of(API_KEY));
         let mut source = Figment::new()
             .merge(Serialized::default("api_key_hashes", keys))
@@ -88,7 +115,7 @@ impl TestApp {
             context_tokens_max: model.context_tokens_max(),
             rows_max: config.engine.sequences_max,
         };
-        let engine = EngineHandle::start(config.engine.limits(), move || load(shape)).unwrap();
+        let engine = start(&config, shape);
         Self { state: App::assemble(config, Some(model.into()), engine, None).unwrap() }
     }
 

@@ -18,7 +18,7 @@ use super::{ADMIN, API_KEY, CAPTIONS, OPENAPI_PATH, PURGE_PATH, SERVICE, Side, e
 use crate::api::{
     BATCH_PATH, BatchResponse, CaptionRequest, CaptionResponse, GENERATE_PATH, INFO_PATH, ServiceInfo,
 };
-use crate::headers::{EVENT_STREAM_ESSENCE, NDJSON, X_REQUEST_ID};
+use crate::headers::{EVENT_STREAM_ESSENCE, NDJSON, X_PRIORITY, X_REQUEST_ID};
 use crate::problem::ProblemCode::{
     self, BodyTooLarge, DeadlineExceeded, Forbidden, GenerationFailed, InternalError, InvalidApiKey,
     InvalidFields, InvalidSignature, MalformedRequest, MethodNotAllowed, MissingApiKey, NotCached, NotReady,
@@ -136,6 +136,12 @@ fn asking(id: &str, summary: &str, description: &str) -> OperationBuilder {
             "Cache-Control",
             "`no-store`, `no-cache`, `only-if-cached`, `max-age=<seconds>`",
             "no-cache",
+        ))
+        .parameter(header(
+            X_PRIORITY,
+            "`low`, `normal`, `high` or `critical`: how urgent this request is, at most as the plan of the key has it. What \
+            is low waits behind the rest and is the first to be refused when the service is full",
+            "low",
         ))
         .parameter(header(
             X_REQUEST_ID,

@@ -131,6 +131,8 @@ impl Noting {
             cache_control: Default::default(),
             started_at: now,
             deadline: now,
+            priority: Default::default(),
+            endpoint: Default::default(),
             is_behind: false,
             near_in: None,
         };

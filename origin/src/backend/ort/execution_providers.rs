@@ -74,6 +74,18 @@ impl ExecutionProviderName {
         names.split(',').map(str::parse).collect()
     }
 
+    /// Is it for a GPU, and does this build of ONNX Runtime have it?
+    pub(super) fn is_gpu_and_built_in(self) -> bool {
+        let built_in = match self {
+            Self::Cpu => return false,
+            Self::Cuda => ep::CUDA::is_available(),
+            Self::TensorRt => ep::TensorRT::is_available(),
+            Self::CoreMl => ep::CoreML::is_available(),
+            Self::DirectMl => ep::DirectML::is_available(),
+        };
+        built_in.unwrap_or(false)
+    }
+
     pub(super) fn register(self, builder: &mut SessionBuilder) -> Result<(), String> {
         match self {
             Self::Cpu => Ok(()),

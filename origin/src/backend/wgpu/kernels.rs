@@ -114,7 +114,8 @@ impl Kernels {
             .collect();
         let bind_group = self.device.scoped("binding a kernel", |device| {
             let layout = pipeline.get_bind_group_layout(0);
-            let descriptor = wgpu::BindGroupDescriptor { label: Some(source.label), layout: &layout, entries: &entries };
+            let descriptor =
+                wgpu::BindGroupDescriptor { label: Some(source.label), layout: &layout, entries: &entries };
             device.create_bind_group(&descriptor)
         })?;
         Ok(Call { pipeline, bind_group, workgroups, entries_per_workgroup: spread.entries })
@@ -127,7 +128,7 @@ impl Kernels {
         let pipeline = self.device.scoped("compiling a kernel", |device| {
             let text = wgpu::ShaderSource::Wgsl(source.text.as_str().into());
             let descriptor = wgpu::ShaderModuleDescriptor { label: Some(source.label), source: text };
-            let module = device.create_shader_module(descriptor);
+            let module = module(device, descriptor);
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(source.label),
                 layout: None,
@@ -145,13 +146,25 @@ impl Kernels {
     }
 }
 
+/// Compiles a text whose loops all end. Otherwise each of them is given a second counter that ends it, which keeps compilers from
+/// unrolling the small ones: three times the time for a linear layer, and as much for compiling it.
+#[expect(unsafe_code, reason = "wgpu takes the caller's word that loops end")]
+fn module(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+    let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+    // SAFETY: every loop of every kernel counts, in steps of at least 1, to a constant, to a size from a uniform buffer that the
+    // host wrote, or to a position that it bounds by the width of a block table; none runs on what a buffer happens to hold. All other
+    // checks, those of bounds among them, stay.
+    unsafe { device.create_shader_module_trusted(descriptor, checks) }
+}
+
 impl Call {
     /// Records the kernel for a number of entries.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, entries: u32) {
         if entries > 0 {
             pass.set_pipeline(&self.pipeline);
             pass.set_bind_group(0, &self.bind_group, &[]);
-            pass.dispatch_workgroups(self.workgroups, entries.div_ceil(self.entries_per_workgroup), 1);
+            // Entries first: workgroups that read the same weights run next to each other.
+            pass.dispatch_workgroups(entries.div_ceil(self.entries_per_workgroup), self.workgroups, 1);
         }
     }
 }
@@ -213,8 +226,12 @@ impl Source {
             None => "",
             Some(BlockFormat { zero_point: false, f16_scales: false }) => include_str!("kernels/scales_f32.wgsl"),
             Some(BlockFormat { zero_point: false, f16_scales: true }) => include_str!("kernels/scales_f16.wgsl"),
-            Some(BlockFormat { zero_point: true, f16_scales: false }) => include_str!("kernels/scales_zeros_f32.wgsl"),
-            Some(BlockFormat { zero_point: true, f16_scales: true }) => include_str!("kernels/scales_zeros_f16.wgsl"),
+            Some(BlockFormat { zero_point: true, f16_scales: false }) => {
+                include_str!("kernels/scales_zeros_f32.wgsl")
+            }
+            Some(BlockFormat { zero_point: true, f16_scales: true }) => {
+                include_str!("kernels/scales_zeros_f16.wgsl")
+            }
         };
         self.with(scales).with(words)
     }

@@ -263,7 +263,9 @@ fn pack_blocks(
         if levels.bits == 8 {
             words.extend(padded.chunks_exact(4).map(|four| bytes_word(four, 0)));
         } else {
-            words.extend(padded.chunks_exact(8).map(|eight| bytes_word(&eight[..4], 0) | bytes_word(&eight[4..], 4)));
+            words.extend(
+                padded.chunks_exact(8).map(|eight| bytes_word(&eight[..4], 0) | bytes_word(&eight[4..], 4)),
+            );
         }
     }
 }

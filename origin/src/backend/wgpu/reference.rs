@@ -132,7 +132,9 @@ pub(super) fn fetched_pool(pool: &DeviceBuffer, count: usize, f16: bool) -> Vec<
 /// A pool of keys or values with these numbers.
 pub(super) fn uploaded_pool(numbers: &[f32], f16: bool) -> DeviceBuffer {
     match f16 {
-        true => uploaded(&numbers.iter().map(|number| half::f16::from_f32(*number).to_bits()).collect::<Vec<u16>>()),
+        true => {
+            uploaded(&numbers.iter().map(|number| half::f16::from_f32(*number).to_bits()).collect::<Vec<u16>>())
+        }
         false => uploaded(numbers),
     }
 }

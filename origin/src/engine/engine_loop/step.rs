@@ -29,11 +29,14 @@ impl EngineLoop {
             sequences.get(&id).map_or(Unread { ids: 0, is_prompt: false }, |sequence: &Sequence| sequence.unread())
         };
         let shares = shares(scheduler.running(), limits.step_tokens_max, unread);
+        // Where several entries of a row cost others their time, what is known already is read one by one, too.
+        let takes_several = rows.backend.takes_guesses() || shares.len() == 1;
         let guesses = rows.backend.takes_guesses() && speculation.guesses(shares.len());
         let mut step = Step::default();
         for (id, ids) in shares {
             let Some(sequence) = sequences.get_mut(&id) else { continue };
             let is_prompt = sequence.unread().is_prompt;
+            let ids = if is_prompt || takes_several { ids } else { 1 };
             let guessed_max = if guesses && !is_prompt { sequence.guessable().min(GUESSED_TOKENS_MAX) } else { 0 };
             let guess = guess(sequence.ids(), guessed_max).to_vec();
             sequence.prepare_step(ids, &guess);

@@ -22,8 +22,9 @@ fn cases(usual: u32) -> ProptestConfig {
 fn setup() -> impl Strategy<Value = Setup> {
     let faults = prop::collection::vec((0usize..120, any::<bool>(), 0usize..3), 0..4);
     let speculation = prop_oneof![Just(SpeculationMode::Off), Just(SpeculationMode::Always)];
+    let speculation = (speculation, any::<bool>());
     (1usize..5, 16usize..90, prop_oneof![Just(0usize), Just(2_000)], speculation, 20usize..60, faults).prop_map(
-        |(rows, step_tokens_max, prefix_positions_max, speculation, blocks, faults)| {
+        |(rows, step_tokens_max, prefix_positions_max, (speculation, takes_guesses), blocks, faults)| {
             // Of each kind that rows do not survive one: a second failure may end a sequence.
             let mut has_failed = false;
             let fault = |(at, at_select, kind): (usize, bool, usize)| {
@@ -36,6 +37,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 step_tokens_max,
                 prefix_positions_max,
                 speculation,
+                takes_guesses,
                 positions: Some(blocks * 16),
                 faults: faults.into_iter().filter_map(fault).collect(),
             }
@@ -124,7 +126,7 @@ fn a_preempted_sequence_rests_and_reads_nothing_anew() {
 fn entries_without_an_alternative_are_not_waited_for() {
     let steps = |speculation| {
         let mut bench = Bench::new(&Setup { speculation, ..Setup::usual() });
-        bench.run(&[plain(1, Priority::Normal)]);
+        bench.run(&[Asked { is_greedy: true, ..plain(1, Priority::Normal) }]);
         bench.stats()
     };
     let (off, on) = (steps(SpeculationMode::Off), steps(SpeculationMode::Always));

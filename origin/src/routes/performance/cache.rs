@@ -1,12 +1,11 @@
 //! The response cache: what it does, and what can be done to it.
 
+use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderName, header};
-use axum::{Extension, Json};
-use serde::Serialize;
 
 use super::manage::{Manage, Managed};
 use super::summary::CacheSummary;
+use super::{Unkept, log, unkept};
 use crate::app::AppState;
 use crate::cache::CacheStats;
 use crate::error::ApiError;
@@ -15,9 +14,6 @@ use crate::middleware::RequestContext;
 
 /// A caption request and an action's name.
 const BODY_BYTES_MAX: usize = 64 * 1_024;
-
-/// An answer that nobody keeps.
-type Unkept<T> = ([(HeaderName, &'static str); 1], Json<T>);
 
 /// `GET /performance/cache`: hit rates by tier, and what other sizes would give.
 pub async fn summary(
@@ -52,14 +48,4 @@ pub async fn manage(
     log(&authorized.principal, &context, manage.name());
     let managed = manage.done(&app.captions, &authorized.principal.claims).await?;
     Ok(unkept(managed))
-}
-
-fn unkept<T: Serialize>(answer: T) -> Unkept<T> {
-    ([(header::CACHE_CONTROL, "no-store")], Json(answer))
-}
-
-/// Who did what. Nothing of what was asked for: a description is nobody's business.
-fn log(principal: &Principal, context: &RequestContext, action: &str) {
-    let (tenant, request_id) = (principal.claims.tenant.as_str(), context.request_id.as_str());
-    tracing::info!(target: "lede_origin::audit", tenant, action, request_id, "administration");
 }

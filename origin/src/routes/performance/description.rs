@@ -1,5 +1,7 @@
 //! These routes in the description of the API. They are the origin's alone, so they join the document here.
 
+mod engine;
+
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -22,9 +24,11 @@ pub fn added_to(document: &str) -> String {
     let Ok(mut document) = serde_json::from_str::<Value>(document) else { return document.to_owned() };
     if let Some(paths) = document.pointer_mut("/paths").and_then(Value::as_object_mut) {
         paths.extend(routes());
+        paths.extend(engine::routes());
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         schemas.extend(all_schemas());
+        schemas.extend(engine::schemas());
     }
     if let Some(tags) = document.pointer_mut("/tags").and_then(Value::as_array_mut) {
         tags.push(json!({ "name": TAG, "description": "How the origin runs, for keys with the scope `admin`" }));
@@ -37,14 +41,8 @@ fn routes() -> Map<String, Value> {
         operation(("cache_summary", "What the response cache does, on one screen"), "CacheSummary", summary());
     let stats =
         operation(("cache_stats", "Everything that is counted of the response cache"), "CacheStats", stats());
-    let mut manage = operation(("cache_manage", "Clear, purge, warm, invalidate"), "CacheManaged", managed());
-    manage["requestBody"] = json!({
-        "required": true,
-        "content": { "application/json": { "schema": reference("CacheManageRequest"), "example": cleared() } },
-    });
-    for status in WITH_A_BODY {
-        manage["responses"][status.to_string()] = problem(status);
-    }
+    let manage = operation(("cache_manage", "Clear, purge, warm, invalidate"), "CacheManaged", managed());
+    let manage = with_body(manage, "CacheManageRequest", cleared());
     let routes = [
         (CACHE_PATH, json!({ "get": summary })),
         (CACHE_STATS_PATH, json!({ "get": stats })),
@@ -74,6 +72,17 @@ fn operation((id, summary): (&str, &str), schema: &str, example: Value) -> Value
     })
 }
 
+fn with_body(mut operation: Value, schema: &str, example: Value) -> Value {
+    operation["requestBody"] = json!({
+        "required": true,
+        "content": { "application/json": { "schema": reference(schema), "example": example } },
+    });
+    for status in WITH_A_BODY {
+        operation["responses"][status.to_string()] = problem(status);
+    }
+    operation
+}
+
 fn problem(status: u16) -> Value {
     json!({ "$ref": format!("#/components/responses/problem_{status}") })
 }
@@ -89,12 +98,15 @@ fn all_schemas() -> Map<String, Value> {
     schemas.push(("CacheSummary".to_owned(), CacheSummary::schema()));
     schemas.push(("CacheStats".to_owned(), CacheStats::schema()));
     schemas.push(("CacheManaged".to_owned(), Managed::schema()));
-    let mut written: Map<_, _> = schemas
-        .into_iter()
-        .filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?)))
-        .collect();
+    let mut written = written(schemas);
     written.insert("CacheManageRequest".to_owned(), manage_request());
     written
+}
+
+fn written(schemas: Vec<(String, RefOr<Schema>)>) -> Map<String, Value> {
+    let written =
+        schemas.into_iter().filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?)));
+    written.collect()
 }
 
 /// What [`super::manage::Manage`] reads.
@@ -220,5 +232,8 @@ mod tests {
         let properties = |name: &str| fields(&described["components"]["schemas"][name]["properties"]);
         assert_eq!(fields(&summary()), properties("CacheSummary"));
         assert_eq!(fields(&stats()), properties("CacheStats"));
+        for (example, name) in engine::examples() {
+            assert_eq!(fields(&example), properties(name), "{name}");
+        }
     }
 }

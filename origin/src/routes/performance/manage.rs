@@ -2,13 +2,14 @@
 
 use lede_shared::api::CaptionRequest;
 use lede_shared::cache_key::CacheKey;
-use lede_shared::problem::{FieldError, FieldErrorCode, Problem, ProblemCode};
+use lede_shared::problem::{FieldError, FieldErrorCode, Problem};
 use lede_shared::purge::PurgeScope;
 use lede_shared::signature::Claims;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::fields::{fault, object, only, word};
 use crate::cache::Tier;
 use crate::captions::{Captions, WarmUp};
 use crate::error::ApiError;
@@ -72,10 +73,7 @@ impl Manage {
     /// # Errors
     /// 400 when it is not a JSON object, 422 with a pointer to each field at fault.
     pub(super) fn from_json(body: &[u8]) -> Result<Self, Problem> {
-        let malformed = |_| Problem::new(ProblemCode::MalformedRequest, "the body is not JSON");
-        let Value::Object(fields) = serde_json::from_slice(body).map_err(malformed)? else {
-            return Err(fault("", FieldErrorCode::WrongType, "must be an object"));
-        };
+        let fields = object(body)?;
         match word(&fields, "action", ACTIONS)? {
             "clear" => clear(&fields),
             "purge" => purge(&fields),
@@ -203,35 +201,9 @@ fn below_request(problem: Problem) -> Problem {
     Problem::invalid_fields(problem.errors.into_iter().map(below).collect())
 }
 
-fn word<'a>(fields: &'a Map<String, Value>, name: &str, words: &str) -> Result<&'a str, Problem> {
-    match fields.get(name) {
-        Some(Value::String(word)) => Ok(word),
-        Some(_) => Err(fault(&format!("/{name}"), FieldErrorCode::WrongType, words)),
-        None => Err(fault(&format!("/{name}"), FieldErrorCode::Missing, words)),
-    }
-}
-
-/// There are no other fields than these.
-fn only(fields: &Map<String, Value>, known: &[&str]) -> Result<(), Problem> {
-    let unknown = fields.keys().filter(|name| !known.contains(&name.as_str()));
-    // A name is the caller's text: `~` and `/` have a meaning in a pointer.
-    let pointer = |name: &String| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-    let errors: Vec<_> = unknown
-        .map(|name| FieldError {
-            pointer: pointer(name),
-            code: FieldErrorCode::UnknownField,
-            detail: "there is no such field for this action".to_owned(),
-        })
-        .collect();
-    if errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(errors)) }
-}
-
-fn fault(pointer: &str, code: FieldErrorCode, detail: &str) -> Problem {
-    Problem::invalid_fields(vec![FieldError { pointer: pointer.to_owned(), code, detail: detail.to_owned() }])
-}
-
 #[cfg(test)]
 mod tests {
+    use lede_shared::problem::ProblemCode;
     use proptest::prelude::*;
 
     use super::*;

@@ -37,7 +37,9 @@ impl BlockCopy<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::wgpu::reference::{fetched_pool, kernels, numbers, ran, rounded_f16, uploaded, uploaded_pool};
+    use crate::backend::wgpu::reference::{
+        fetched_pool, kernels, numbers, ran, rounded_f16, uploaded, uploaded_pool,
+    };
 
     #[test]
     fn blocks_go_where_they_are_sent_and_the_others_stay() {

@@ -42,7 +42,8 @@ impl EmbedCall {
                 .constant("INVOCATIONS", INVOCATIONS)
                 .weights(precision)
                 .with(include_str!("embed.wgsl"));
-            let buffers = [None, Some(embed.entries), Some(&part.values), part.scales.as_ref(), Some(embed.hidden)];
+            let buffers =
+                [None, Some(embed.entries), Some(&part.values), part.scales.as_ref(), Some(embed.hidden)];
             let spread = Spread { workgroups: units.div_ceil(INVOCATIONS), entries: 1 };
             parts.push(kernels.bind(&source, &buffers, spread)?);
         }
@@ -93,7 +94,11 @@ mod tests {
             let rows = first..150.min(first + 64);
             let packed = precision.pack(&weights[rows.start * width..rows.end * width], width);
             let scales = (!packed.scales.is_empty()).then(|| uploaded(&packed.scales));
-            whole.parts.push(crate::backend::wgpu::matrix::MatrixPart { rows, values: uploaded(&packed.values), scales });
+            whole.parts.push(crate::backend::wgpu::matrix::MatrixPart {
+                rows,
+                values: uploaded(&packed.values),
+                scales,
+            });
         }
         whole
     }

@@ -4,9 +4,9 @@
 @group(0) @binding(4) var<storage, read_write> hidden: array<vec4<f32>>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) id: vec3<u32>) {
-    let unit = id.x;
-    let row = entries[group.y].x - FIRST_ROW; // Wraps around for the rows of earlier parts.
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let unit = group.y * INVOCATIONS + lane;
+    let row = entries[group.x].x - FIRST_ROW; // Wraps around for the rows of earlier parts.
     if unit >= UNITS || row >= ROWS {
         return;
     }
@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) 
     for (var index = 0u; index < UNIT_VECTORS; index++) {
         let place = unit * UNIT_VECTORS + index;
         if place < WIDTH4 {
-            hidden[group.y * WIDTH4 + place] = fitted.x * (unit_weights(words, index) - fitted.y);
+            hidden[group.x * WIDTH4 + place] = fitted.x * (unit_weights(words, index) - fitted.y);
         }
     }
 }

@@ -4,8 +4,9 @@
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x < WIDTH4 {
-        y[group.y * WIDTH4 + id.x] = x[wanted[group.y] * WIDTH4 + id.x];
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let place = group.y * INVOCATIONS + lane;
+    if place < WIDTH4 {
+        y[group.x * WIDTH4 + place] = x[wanted[group.x] * WIDTH4 + place];
     }
 }

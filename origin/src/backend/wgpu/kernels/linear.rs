@@ -77,14 +77,12 @@ struct Tile {
 }
 
 impl Way {
-    /// Its tiles, of few entries and of many. Rows are even in number for the sake of SwiGLU, and sums fit 32 lanes and
-    /// workgroup memory.
+    /// Its tiles, of one entry and of several. Rows are even in number for the sake of SwiGLU. More than 16 sums at once take
+    /// compilers for processors seconds, and GPUs more registers than they have.
     const fn tiles(self) -> &'static [Tile] {
         match self {
-            Self::Alone => &[Tile { entries: 1, rows: 2 }, Tile { entries: 4, rows: 2 }, Tile { entries: 8, rows: 2 }],
-            Self::Subgroup(_) | Self::Workgroup => {
-                &[Tile { entries: 1, rows: 2 }, Tile { entries: 4, rows: 4 }, Tile { entries: 8, rows: 4 }]
-            }
+            Self::Alone => &[Tile { entries: 1, rows: 4 }, Tile { entries: 4, rows: 4 }],
+            Self::Subgroup(_) | Self::Workgroup => &[Tile { entries: 1, rows: 2 }, Tile { entries: 4, rows: 4 }],
         }
     }
 
@@ -98,7 +96,7 @@ impl Way {
 
     const fn invocations(self) -> usize {
         match self {
-            Self::Alone => 64,
+            Self::Alone => 16,
             Self::Subgroup(_) | Self::Workgroup => 128,
         }
     }
@@ -121,13 +119,14 @@ impl LinearCall {
         let mut tiles = Vec::new();
         for tile in way.tiles() {
             let parts = layer.matrix.parts.iter();
-            let calls: Result<Vec<_>, _> = parts.map(|part| bind_part(kernels, layer, part, (way, *tile))).collect();
+            let calls: Result<Vec<_>, _> =
+                parts.map(|part| bind_part(kernels, layer, part, (way, *tile))).collect();
             tiles.push((tile.entries, calls?));
         }
         Ok(Self { tiles })
     }
 
-    /// Records the layer for a number of entries, in the largest tile that they fill, or the smallest that holds them.
+    /// Records the layer for a number of entries, in the smallest tile that holds them all, or the largest there is.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, entries: u32) {
         let holds = self.tiles.iter().find(|(tile, _)| *tile >= entries);
         for call in holds.or(self.tiles.last()).iter().flat_map(|(_, calls)| calls) {
@@ -145,12 +144,14 @@ fn bind_part(
     let Matrix { precision, outputs, inputs, .. } = *layer.matrix;
     let stride = if layer.output == Output::SwiGlu { outputs / 2 } else { outputs };
     let units = precision.units(inputs);
-    let numbers = [part.rows.len(), units, inputs / 4, part.rows.start, stride, 0, 0, 0].map(|number| number as u32);
+    let numbers =
+        [part.rows.len(), units, inputs / 4, part.rows.start, stride, 0, 0, 0].map(|number| number as u32);
     let shape = kernels.device().uniform("linear layer", &numbers)?;
     let padded = units * precision.unit_weights() != inputs;
     let source = source(layer, (way, tile), padded);
     let scales = part.scales.as_ref();
-    let buffers = [Some(layer.count), Some(&shape), Some(&part.values), scales, Some(layer.x), Some(layer.y), layer.bias];
+    let buffers =
+        [Some(layer.count), Some(&shape), Some(&part.values), scales, Some(layer.x), Some(layer.y), layer.bias];
     let rows = way.invocations() / way.lanes() * tile.rows;
     kernels.bind(&source, &buffers, Spread { workgroups: part.rows.len().div_ceil(rows), entries: tile.entries })
 }

@@ -5,12 +5,12 @@ fn main(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let first_row = (group.x * (INVOCATIONS / LANES) + subgroup) * ROWS;
-    var sums = lane_sums(first_row, group.y * ENTRIES, lane);
+    let first_row = (group.y * (INVOCATIONS / LANES) + subgroup) * ROWS;
+    var sums = lane_sums(first_row, group.x * ENTRIES, lane);
     for (var sum = 0u; sum < SUMS; sum++) {
         sums[sum] = subgroupAdd(sums[sum]);
     }
     if lane == 0u {
-        write_all(first_row, group.y * ENTRIES, sums);
+        write_all(first_row, group.x * ENTRIES, sums);
     }
 }

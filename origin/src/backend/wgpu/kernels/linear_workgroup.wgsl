@@ -5,8 +5,8 @@ var<workgroup> met: array<array<f32, INVOCATIONS>, SUMS>;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let first_lane = invocation / LANES * LANES;
     let lane = invocation - first_lane;
-    let first_row = (group.x * (INVOCATIONS / LANES) + invocation / LANES) * ROWS;
-    var sums = lane_sums(first_row, group.y * ENTRIES, lane);
+    let first_row = (group.y * (INVOCATIONS / LANES) + invocation / LANES) * ROWS;
+    var sums = lane_sums(first_row, group.x * ENTRIES, lane);
     for (var sum = 0u; sum < SUMS; sum++) {
         met[sum][invocation] = sums[sum];
     }
@@ -17,7 +17,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let entry = lane % ENTRIES;
         write(
             first_row + row,
-            group.y * ENTRIES + entry,
+            group.x * ENTRIES + entry,
             met_total(row * ENTRIES + entry, first_lane),
             met_total((row + ROWS_STEP - 1u) * ENTRIES + entry, first_lane),
         );

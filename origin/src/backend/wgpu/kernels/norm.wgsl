@@ -7,7 +7,7 @@ var<workgroup> strands: array<f32, INVOCATIONS>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let first = group.y * WIDTH4;
+    let first = group.x * WIDTH4;
     var squares = vec4(0.0);
     for (var place = lane; place < WIDTH4; place += INVOCATIONS) {
         let numbers = x[first + place];

@@ -11,10 +11,11 @@ const QUADS: u32 = HEAD_SIZE / 4u;
 const HALF: u32 = ROTARY_WIDTH / 2u;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) id: vec3<u32>) {
-    let entry = group.y;
-    let head = id.x / QUADS;
-    let quad = id.x % QUADS;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let entry = group.x;
+    let place = group.y * INVOCATIONS + lane;
+    let head = place / QUADS;
+    let quad = place % QUADS;
     if head >= HEADS + 2u * KV_HEADS {
         return;
     }

@@ -83,7 +83,8 @@ impl Selector {
         };
         let chunk_source = source("candidates of a chunk", include_str!("select_chunk.wgsl"));
         let chunk_buffers = [&requests, &permitted, logits, &candidates, &chunk_sums].map(Some);
-        let chunks = kernels.bind(&chunk_source, &chunk_buffers, Spread { workgroups: chunk_count, entries: 1 })?;
+        let chunks =
+            kernels.bind(&chunk_source, &chunk_buffers, Spread { workgroups: chunk_count, entries: 1 })?;
         let merge_source = source("likeliest of the candidates", include_str!("select_merge.wgsl"));
         let merge_buffers = [&requests, &candidates, &chunk_sums, &results].map(Some);
         let merge = kernels.bind(&merge_source, &merge_buffers, Spread { workgroups: 1, entries: 1 })?;
@@ -151,7 +152,8 @@ impl SelectorShape {
 
 fn selected_of(words: &[u32], count_max: usize) -> Selected {
     let count = count_max.min(words[0] as usize);
-    let likeliest = words[2..].chunks_exact(2).take(count).map(|pair| (f32::from_bits(pair[0]), pair[1])).collect();
+    let likeliest =
+        words[2..].chunks_exact(2).take(count).map(|pair| (f32::from_bits(pair[0]), pair[1])).collect();
     Selected { likeliest, log_sum_exp: f32::from_bits(words[1]) }
 }
 
@@ -174,11 +176,17 @@ mod tests {
         let shape = SelectorShape { vocabulary_entries, requests_max: permitted.len() };
         let mut selector = Selector::bind(&mut kernels(), &uploaded(logits), shape).expect("it compiles");
         let rows = logits.len() / vocabulary_entries;
-        let request = |(index, (permitted, count)): (usize, (&'_ Vec<u32>, &usize))| (index % rows, permitted.clone(), *count);
+        let request = |(index, (permitted, count)): (usize, (&'_ Vec<u32>, &usize))| {
+            (index % rows, permitted.clone(), *count)
+        };
         let asked: Vec<_> = permitted.iter().zip(counts).enumerate().map(request).collect();
         let requests: Vec<_> = asked
             .iter()
-            .map(|(logits_row, permitted, count_max)| Request { logits_row: *logits_row, permitted, count_max: *count_max })
+            .map(|(logits_row, permitted, count_max)| Request {
+                logits_row: *logits_row,
+                permitted,
+                count_max: *count_max,
+            })
             .collect();
         let mut selected = Vec::new();
         selector.select(device(), &requests, &mut selected, WAIT).expect("the device does it");
@@ -224,7 +232,8 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_never_picked_and_zeros_of_both_signs_are_told_apart() {
-        let logits = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0, f32::MIN_POSITIVE, -0.0, 0.0, -f32::NAN];
+        let logits =
+            [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0, f32::MIN_POSITIVE, -0.0, 0.0, -f32::NAN];
         check(&logits, 10, &[vec![u32::MAX], vec![0b11_1100], vec![0b11100]], &[256, 3, 1]);
     }
 

@@ -25,14 +25,14 @@ fn permitted_key(request: u32, id: u32) -> u32 {
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let request = group.y;
+    let request = group.x;
     if lane == 0u {
-        first_id = group.x * CHUNK;
+        first_id = group.y * CHUNK;
         atomicStore(&greatest, 0u);
     }
     workgroupBarrier();
     for (var index = lane; index < CHUNK; index += INVOCATIONS) {
-        let key = permitted_key(request, group.x * CHUNK + index);
+        let key = permitted_key(request, group.y * CHUNK + index);
         keys[index] = key;
         atomicMax(&greatest, key);
     }
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
     }
-    let place = request * CHUNKS + group.x;
+    let place = request * CHUNKS + group.y;
     if lane == 0u {
         chunk_sums[place] = vec2(atomicLoad(&greatest), bitcast<u32>(strands[0]));
     }

@@ -37,8 +37,8 @@ fn log_sum_exp() -> u32 {
 @compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     if lane == 0u {
-        request = group.y;
-        wanted = requests[group.y].y;
+        request = group.x;
+        wanted = requests[group.x].y;
     }
     workgroupBarrier();
     pick(lane, CHUNKS * wanted, wanted);

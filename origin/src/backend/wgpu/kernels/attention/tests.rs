@@ -22,12 +22,16 @@ impl Case {
     fn new(shape: HeadShape, (rows, table_blocks): (usize, usize), looks: &[(u32, u32)], seed: u64) -> Self {
         let blocks = rows * table_blocks;
         let pool = blocks * shape.kv_heads * shape.block_tokens * shape.head_size;
-        let spread = |numbers: Vec<f32>| rounded_f16(&numbers.iter().map(|number| number * 3.0).collect::<Vec<_>>());
+        let spread =
+            |numbers: Vec<f32>| rounded_f16(&numbers.iter().map(|number| number * 3.0).collect::<Vec<_>>());
         Self {
             shape,
             table_blocks,
             tables: (0..blocks as u32).rev().collect(),
-            entries: looks.iter().map(|(table, position)| Entry { table: *table, position: *position, ..Entry::default() }).collect(),
+            entries: looks
+                .iter()
+                .map(|(table, position)| Entry { table: *table, position: *position, ..Entry::default() })
+                .collect(),
             queries: numbers(seed, looks.len() * shape.heads * shape.head_size),
             keys: spread(numbers(seed ^ 1, pool)),
             values: spread(numbers(seed ^ 2, pool)),
@@ -66,12 +70,15 @@ impl Case {
         for (entry, queries) in self.entries.iter().zip(self.queries.chunks_exact(heads * head_size)) {
             for (head, query) in queries.chunks_exact(head_size).enumerate() {
                 let at = |position: usize| {
-                    let block = self.tables[entry.table as usize * self.table_blocks + position / block_tokens] as usize;
+                    let block =
+                        self.tables[entry.table as usize * self.table_blocks + position / block_tokens] as usize;
                     let kv_head = head / (heads / kv_heads);
                     ((block * kv_heads + kv_head) * block_tokens + position % block_tokens) * head_size
                 };
                 let rows = |pool: &[f32]| -> Vec<Vec<f32>> {
-                    (0..=entry.position as usize).map(|position| pool[at(position)..][..head_size].to_vec()).collect()
+                    (0..=entry.position as usize)
+                        .map(|position| pool[at(position)..][..head_size].to_vec())
+                        .collect()
                 };
                 attended.extend(attention(query, &rows(&self.keys), &rows(&self.values), self.scale()));
             }
@@ -81,7 +88,7 @@ impl Case {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
     #[test]
     fn it_agrees_with_the_plain_one_at_any_position_of_any_row(
         (heads, kv_heads) in prop::sample::select(vec![(9, 3), (6, 2), (14, 2), (4, 4), (1, 1)]),
@@ -111,7 +118,8 @@ fn an_entry_gives_the_same_bits_alone_and_among_others() {
 
 #[test]
 fn scores_that_differ_by_thousands_do_no_harm() {
-    let shape = HeadShape { heads: 1, kv_heads: 1, head_size: 32, rotary_width: 32, block_tokens: 16, f16_pool: false };
+    let shape =
+        HeadShape { heads: 1, kv_heads: 1, head_size: 32, rotary_width: 32, block_tokens: 16, f16_pool: false };
     let mut case = Case::new(shape, (1, 12), &[(0, 190)], 9);
     case.queries.iter_mut().for_each(|number| *number *= 3000.0);
     agree(&case.on_device(0..1), &case.on_host(), 1e-3);

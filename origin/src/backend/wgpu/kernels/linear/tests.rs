@@ -22,6 +22,12 @@ fn precisions() -> Vec<Precision> {
     all
 }
 
+/// One format of blocks for each.
+fn plain_precisions() -> [Precision; 4] {
+    let format = BlockFormat { zero_point: false, f16_scales: true };
+    [Precision::F32, Precision::F16, Precision::Int8(format), Precision::Int4(format)]
+}
+
 /// A layer on the host.
 struct Case {
     precision: Precision,
@@ -75,15 +81,25 @@ impl Case {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
     #[test]
-    fn every_way_agrees_with_the_plain_sum_in_every_precision(
+    fn it_agrees_with_the_plain_sum_in_every_precision(
         outputs in 1usize..150, inputs4 in 1usize..60, entries in 1usize..20, seed in any::<u64>(),
     ) {
         let x = numbers(seed, entries * inputs4 * 4);
         for precision in precisions() {
             let case = Case::new(precision, outputs, inputs4 * 4);
-            let expected = case.on_host(&x);
+            agree(&case.on_device(&x, Way::Alone), &case.on_host(&x), 2e-5);
+        }
+    }
+
+    #[test]
+    fn every_way_agrees_with_the_plain_sum(
+        outputs in 1usize..150, inputs4 in 1usize..60, entries in 1usize..20, seed in any::<u64>(),
+    ) {
+        let x = numbers(seed, entries * inputs4 * 4);
+        for precision in plain_precisions() {
+            let case = Case::new(precision, outputs, inputs4 * 4);
             for way in ways() {
-                agree(&case.on_device(&x, way), &expected, 2e-5);
+                agree(&case.on_device(&x, way), &case.on_host(&x), 2e-5);
             }
         }
     }
@@ -104,7 +120,7 @@ fn bias_and_residual_and_swiglu_come_on_top() {
 
 #[test]
 fn an_entry_gives_the_same_bits_alone_and_among_others() {
-    for precision in precisions() {
+    for precision in plain_precisions() {
         let case = Case::new(precision, 70, 200);
         let x = numbers(11, 19 * 200);
         for way in ways() {
@@ -112,7 +128,11 @@ fn an_entry_gives_the_same_bits_alone_and_among_others() {
             for count in [1, 2, 4, 5, 9] {
                 for (first, few) in x.chunks_exact(200 * count).enumerate() {
                     let apart = case.on_device(few, way);
-                    assert_eq!(apart, together[first * count * 70..][..count * 70], "{precision:?} {way:?} {count}");
+                    assert_eq!(
+                        apart,
+                        together[first * count * 70..][..count * 70],
+                        "{precision:?} {way:?} {count}"
+                    );
                 }
             }
         }
@@ -121,5 +141,8 @@ fn an_entry_gives_the_same_bits_alone_and_among_others() {
 
 #[test]
 fn gate_and_up_lie_side_by_side() {
-    assert_eq!(interleaved(&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0], 2), [1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 7.0, 8.0]);
+    assert_eq!(
+        interleaved(&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0], 2),
+        [1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 7.0, 8.0]
+    );
 }

@@ -25,7 +25,8 @@ struct Written {
 
 fn on_device(shape: HeadShape, entries: &[Entry], projected: &[f32], norms: Option<&[f32]>) -> Written {
     let pool = 4 * shape.block_bytes() / if shape.f16_pool { 2 } else { 4 };
-    let (keys, values) = (uploaded_pool(&vec![7.0; pool], shape.f16_pool), uploaded_pool(&vec![7.0; pool], shape.f16_pool));
+    let (keys, values) =
+        (uploaded_pool(&vec![7.0; pool], shape.f16_pool), uploaded_pool(&vec![7.0; pool], shape.f16_pool));
     let queries = uploaded(&vec![7.0f32; entries.len() * shape.heads * shape.head_size]);
     let weights = norms.map(uploaded);
     let rotary = Rotary {
