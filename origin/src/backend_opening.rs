@@ -105,7 +105,7 @@ impl BackendOpening {
             intra_op_spinning: self.model.intra_op_spinning,
             rows_max: self.rows_max,
             context_tokens_max: model.context_tokens_max(),
-            attention_bytes_max: None,
+            attention_bytes_max: self.model.attention_bytes_max,
             sizes: model.chat().and_then(ChatModel::graph_sizes),
         }
     }

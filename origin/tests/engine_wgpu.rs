@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[expect(dead_code, unused_imports, reason = "only a part of it is for one engine against itself, bit for bit")]
+#[allow(dead_code, unused_imports, reason = "only a part of it is for one engine against itself, bit for bit")]
 mod rows;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[expect(unused_imports, reason = "only a part of it is for comparing two engines")]
+#[allow(dead_code, unused_imports, reason = "only a part of it is for comparing two engines")]
 mod rows;
 
 use std::path::{Path, PathBuf};

@@ -10,6 +10,8 @@ use crate::backend::ort::ExecutionProviderName;
 use crate::models::{CONTEXT_TOKENS_MAX_DEFAULT, ChatSettings, PrecisionChoice, UnknownPrecision, check_name};
 
 const MODEL_BYTES_MAX_DEFAULT: u64 = 8 * 1024 * 1024 * 1024;
+/// Less would not hold one prompt of the smallest model.
+const ATTENTION_BYTES_LEAST: u64 = 1024 * 1024;
 /// Less has no room for a prompt.
 const CONTEXT_TOKENS_LEAST: usize = 128;
 const CONTEXT_TOKENS_MOST: usize = 131_072;
@@ -35,6 +37,8 @@ pub struct ModelConfig {
     /// `LEDE_EXECUTION_PROVIDERS`: in order of preference, from cpu, cuda, tensorrt, coreml, directml, or auto,
     /// the default: the first of cuda, coreml, directml and cpu that can run the model.
     pub execution_providers: Vec<ExecutionProviderName>,
+    /// `LEDE_ATTENTION_BYTES_MAX`: most bytes of attention keys and values. Default: what three full batches take.
+    pub attention_bytes_max: Option<u64>,
     /// `LEDE_INTRA_OP_THREADS`: threads of one operator; 0, the default, leaves it to ONNX Runtime.
     pub intra_op_threads: usize,
     /// `LEDE_INTRA_OP_SPINNING`: let idle threads spin; only for a machine of one's own. Default false.
@@ -52,6 +56,7 @@ struct Raw {
     context_tokens_max: usize,
     ort_library: Option<PathBuf>,
     execution_providers: String,
+    attention_bytes_max: Option<u64>,
     intra_op_threads: usize,
     intra_op_spinning: bool,
 }
@@ -67,6 +72,7 @@ impl Default for Raw {
             context_tokens_max: CONTEXT_TOKENS_MAX_DEFAULT,
             ort_library: None,
             execution_providers: "auto".to_owned(),
+            attention_bytes_max: None,
             intra_op_threads: 0,
             intra_op_spinning: false,
         }
@@ -78,6 +84,12 @@ impl ModelConfig {
         let raw: Raw = section(source)?;
         within("intra_op_threads", raw.intra_op_threads, 0, 1_024)?;
         within("context_tokens_max", raw.context_tokens_max, CONTEXT_TOKENS_LEAST, CONTEXT_TOKENS_MOST)?;
+        within(
+            "attention_bytes_max",
+            raw.attention_bytes_max.unwrap_or(u64::MAX),
+            ATTENTION_BYTES_LEAST,
+            u64::MAX,
+        )?;
         within("model_bytes_max", raw.model_bytes_max, 1, u64::MAX)?;
         let models_dir = raw.models_dir.unwrap_or_else(default_models_dir);
         let model_dir = match (&raw.model, raw.model_dir) {
@@ -104,6 +116,7 @@ impl ModelConfig {
             ort_library: raw.ort_library,
             execution_providers: execution_providers
                 .map_err(|error| ConfigError::new("execution_providers", error))?,
+            attention_bytes_max: raw.attention_bytes_max,
             intra_op_threads: raw.intra_op_threads,
             intra_op_spinning: raw.intra_op_spinning,
         })
@@ -167,6 +180,8 @@ mod tests {
             (&[("model_precision", "q5")], "LEDE_MODEL_PRECISION: "),
             (&[("context_tokens_max", "12")], "LEDE_CONTEXT_TOKENS_MAX: "),
             (&[("model_bytes_max", "0")], "LEDE_MODEL_BYTES_MAX: "),
+            (&[("attention_bytes_max", "1000")], "LEDE_ATTENTION_BYTES_MAX: "),
+            (&[("execution_providers", "tpu")], "LEDE_EXECUTION_PROVIDERS: "),
         ] {
             let error = read(settings).unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");

@@ -45,7 +45,7 @@ pub struct HeadShape {
     pub kv_heads: usize,
     /// Numbers in a head; a multiple of 4, at most 256.
     pub head_size: usize,
-    /// How many of them, from the first, the positions turn; a multiple of 4.
+    /// How many of them, from the first, the positions turn; a multiple of 4, 0 in layers without positions.
     pub rotary_width: usize,
     /// Positions in a block of the pools.
     pub block_tokens: usize,

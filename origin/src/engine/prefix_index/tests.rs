@@ -96,7 +96,7 @@ enum Event {
 /// Prompts that begin alike, further or less far.
 fn ids() -> impl Strategy<Value = Vec<u32>> {
     (10usize..60, prop::collection::vec(0u32..2, 0..20))
-        .prop_map(|(common, own)| (0..common as u32).chain(own).collect())
+        .prop_map(|(alike, own)| (0..alike as u32).chain(own).collect())
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -24,16 +24,21 @@ impl Clock {
 
 /// Lets run who can, and tells who began and who had to make room.
 fn run(scheduler: &mut Scheduler, now: Instant) -> (Vec<u64>, Vec<u64>) {
-    let (mut began, mut rested) = (Vec::new(), Vec::new());
+    let turns = turns(scheduler, now);
+    let rested = turns.iter().filter_map(|turn| turn.instead_of).map(|id| id.0).collect();
+    (turns.iter().map(|turn| turn.id.0).collect(), rested)
+}
+
+fn turns(scheduler: &mut Scheduler, now: Instant) -> Vec<Turn> {
+    let mut turns = Vec::new();
     while let Some(turn) = scheduler.overdue(now).or_else(|| scheduler.next(now)) {
         if let Some(id) = turn.instead_of {
             scheduler.rest(id, now);
-            rested.push(id.0);
         }
         scheduler.start(turn.id, now);
-        began.push(turn.id.0);
+        turns.push(turn);
     }
-    (began, rested)
+    turns
 }
 
 #[test]
@@ -147,14 +152,15 @@ proptest! {
                 scheduler.enqueue(clock.standing(id, PRIORITIES[*priority], second + due, second));
             }
             let now = clock.at(second);
-            let (began, _) = run(&mut scheduler, now);
+            let turns = turns(&mut scheduler, now);
             prop_assert!(scheduler.running().len() <= running_max);
             prop_assert!(scheduler.waiting().is_empty() || scheduler.is_full(), "a place is empty while somebody waits");
             prop_assert!(scheduler.running().iter().filter(|standing| standing.is_overdue).count() <= 1);
-            // Nobody who began is less urgent than somebody who still waits, but for the one place.
+            // Nobody who got a free place is less urgent than somebody who still waits, but for the place of the overdue.
+            let came_free = |id| turns.contains(&Turn { id, instead_of: None });
             for waiting in scheduler.waiting() {
                 let overtaken = scheduler.running().iter().filter(|running| {
-                    began.contains(&running.id.0) && !running.is_overdue
+                    came_free(running.id) && !running.is_overdue
                         && running.urgency(running.waited) < waiting.urgency(waiting.waited_until(now))
                         // Who was preempted just now made room for somebody more urgent.
                         && waiting.since < now

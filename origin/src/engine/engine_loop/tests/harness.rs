@@ -224,9 +224,9 @@ impl Asked {
 
     pub(super) fn prompt_ids(&self) -> Vec<u32> {
         let entry = |salt: u64, index: usize| (mixed(salt ^ (index as u64) << 8) >> 50) as u32 % 256;
-        let common = self.prompt_len.saturating_sub(self.own_len);
-        let own = (common..self.prompt_len).map(|index| entry(u64::from(self.seed) + 99, index));
-        (0..common).map(|index| entry(u64::from(self.topic), index)).chain(own).collect()
+        let shared = self.prompt_len.saturating_sub(self.own_len);
+        let own = (shared..self.prompt_len).map(|index| entry(u64::from(self.seed) + 99, index));
+        (0..shared).map(|index| entry(u64::from(self.topic), index)).chain(own).collect()
     }
 
     fn request(&self, now: Instant) -> SequenceRequest {

@@ -50,15 +50,15 @@ proptest! {
         let mut waiting: Vec<(SequenceId, usize, usize)> = Vec::new();
         for turn in 0..400 {
             let known = bench.engine.sequences.keys().next_back().map_or(0, |id| id.0 + 1);
-            let mut named = bench.stats().sequences_taken_in.max(known);
+            let named = bench.stats().sequences_taken_in.max(known);
             let mut unread: usize = bench.engine.sequences.values().map(|sequence| sequence.unread())
                 .filter(|unread| unread.is_prompt).map(|unread| unread.ids).sum();
-            for (_, asked) in coming.iter().filter(|(arrives_at, _)| *arrives_at == turn) {
+            let arriving = coming.iter().filter(|(arrives_at, _)| *arrives_at == turn);
+            for (name, (_, asked)) in (named..).zip(arriving) {
                 pending.push(bench.submit(asked));
                 unread += asked.prompt_len;
                 // Rows that decode take at most one entry each out of a step.
-                waiting.push((SequenceId(named), turn, 2 + unread.div_ceil(STEP_TOKENS - 32)));
-                named += 1;
+                waiting.push((SequenceId(name), turn, 2 + unread.div_ceil(STEP_TOKENS - 32)));
             }
             bench.turn().unwrap();
             waiting.retain(|(id, _, _)| !has_written(&bench, *id));

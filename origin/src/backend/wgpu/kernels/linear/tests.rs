@@ -146,3 +146,11 @@ fn gate_and_up_lie_side_by_side() {
         [1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 7.0, 8.0]
     );
 }
+
+#[test]
+fn a_processor_adds_alone_and_a_gpu_in_subgroups_where_they_are_of_one_size() {
+    let gpu = Capabilities { software: false, subgroup_size: Some(32), ..device().capabilities().clone() };
+    assert_eq!(Way::of(&gpu), Way::Subgroup(32));
+    assert_eq!(Way::of(&Capabilities { subgroup_size: None, ..gpu.clone() }), Way::Workgroup);
+    assert_eq!(Way::of(&Capabilities { software: true, ..gpu }), Way::Alone);
+}
