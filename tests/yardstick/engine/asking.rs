@@ -1,10 +1,11 @@
 //! The engine on the model that is served, and what it is asked for.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use lede_origin::engine::constraint::{CaptionRules, Constraint};
+use lede_origin::engine::draft::DraftListener;
 use lede_origin::engine::sampler::Sampling;
 use lede_origin::engine::sequence::SequenceRequest;
 use lede_origin::engine::{EngineHandle, EngineLimits, EngineStatus};
@@ -86,12 +87,28 @@ pub(crate) async fn engine(graph: &Path, rows: usize, limits: EngineLimits) -> E
     engine
 }
 
-/// Asks and waits. Seconds until the answer, and its entries.
-pub(crate) async fn answered(engine: &EngineHandle, request: SequenceRequest) -> (f64, usize) {
+/// What came of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered {
+    /// Seconds until the first text that was chosen. What every answer begins with costs the device nothing and is not it.
+    pub(crate) first_s: f64,
+    /// Seconds until all of it.
+    pub(crate) whole_s: f64,
+    /// Entries written.
+    pub(crate) pieces: usize,
+}
+
+/// Asks and waits.
+pub(crate) async fn answered(engine: &EngineHandle, mut request: SequenceRequest) -> Answered {
+    let first_at = Arc::new(OnceLock::new());
+    let heard = Arc::clone(&first_at);
+    request.listener = Some(DraftListener::new(move |_| drop(heard.set(Instant::now()))));
     let begun = Instant::now();
     let pending = engine.submit(request).expect("there is room");
     let finished = pending.await.expect("the engine lives").expect("it is written");
-    (begun.elapsed().as_secs_f64(), finished.completion_ids.len())
+    let whole_s = begun.elapsed().as_secs_f64();
+    let first_s = first_at.get().map_or(whole_s, |at| at.duration_since(begun).as_secs_f64());
+    Answered { first_s, whole_s, pieces: finished.completion_ids.len() }
 }
 
 /// A runtime for whoever asks; the engine has a thread of its own.

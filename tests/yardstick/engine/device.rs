@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lede_origin::backend::ort::{self, ExecutionProviderName, OrtSettings};
+use lede_origin::backend::ort::{self, ExecutionProviderName, GraphSizes, OrtSettings};
 use lede_origin::backend::{Backend, LogitsWanted, Row, RowWork};
 use lede_tests::path_from_environment;
 
@@ -12,6 +12,9 @@ pub(crate) const ROWS_MAX: usize = 8;
 pub(crate) const CONTEXT_TOKENS_MAX: usize = 512;
 /// Threads of every engine that is compared.
 pub(crate) const THREADS: usize = 2;
+
+/// SmolLM2-135M's. The builder's graphs leave their own open; others say what they have, which is then taken.
+const SIZES: GraphSizes = GraphSizes { key_value_heads: 3, head_size: 64, vocabulary_entries: 49_152 };
 
 /// The folder that `cargo xtask bench engine` fills: weights of SmolLM2-135M's shape in every form that is compared.
 pub(crate) fn models() -> PathBuf {
@@ -40,7 +43,7 @@ pub(crate) fn open_with_rows(graph: &Path, rows_max: usize) -> Box<dyn Backend> 
         rows_max,
         context_tokens_max: CONTEXT_TOKENS_MAX,
         attention_bytes_max: None,
-        sizes: None,
+        sizes: Some(SIZES),
     };
     ort::open(&settings).unwrap_or_else(|error| panic!("{}: {error}", graph.display()))
 }

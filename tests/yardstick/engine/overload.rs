@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lede_origin::engine::sequence::SequenceError;
-use lede_origin::engine::{EngineHandle, EngineLimits, PendingSequence, SubmitError};
+use lede_origin::engine::{AwaitedSequence, EngineHandle, EngineLimits, SubmitError};
 
 use crate::asking::{Ask, Asking, answered, engine, quantile, runtime};
 use crate::device::{ROWS_MAX, served_graph};
@@ -101,7 +101,7 @@ async fn flood(
 }
 
 /// What came of one, and whether it came too late.
-async fn told(pending: PendingSequence, deadline: Instant) -> (Result<(), SequenceError>, bool) {
+async fn told(pending: AwaitedSequence, deadline: Instant) -> (Result<(), SequenceError>, bool) {
     let outcome = pending.await.unwrap_or(Err(SequenceError::BackendFailed));
     (outcome.map(drop), Instant::now() > deadline + GRACE)
 }

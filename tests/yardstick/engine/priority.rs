@@ -50,7 +50,7 @@ async fn critical(engine: &EngineHandle, asking: &Asking, asked: u8) -> Vec<f64>
     let mut seconds = Vec::new();
     for seed in 0..asked {
         let ask = Ask { priority: Priority::Critical, ..Ask::new(seed, PROMPT, PIECES) };
-        seconds.push(answered(engine, asking.request(ask)).await.0);
+        seconds.push(answered(engine, asking.request(ask)).await.whole_s);
         tokio::time::sleep(PAUSE).await;
     }
     seconds
