@@ -201,8 +201,9 @@ impl EngineLoop {
             let Some(mut sequence) = self.remove(id) else { continue };
             self.rows.retire(&mut sequence);
             let counters = &self.counters;
-            let outcome = if sequence.finish(now) { &counters.finished } else { &counters.failed };
-            count(outcome, 1);
+            // Before it is told, so that whoever is told finds it counted.
+            count(if sequence.has_failed() { &counters.failed } else { &counters.finished }, 1);
+            sequence.finish(now);
         }
     }
 

@@ -398,11 +398,15 @@ impl Sequence {
         written - before
     }
 
-    /// Tells the outcome; true when that is a caption. That nobody listens any more is no fault.
-    pub(super) fn finish(self, now: Instant) -> bool {
+    /// Is it at an end that is no caption?
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Tells the outcome. That nobody listens any more is no fault.
+    pub(super) fn finish(self, now: Instant) {
         if let Some(error) = self.failure {
-            self.fail(error);
-            return false;
+            return self.fail(error);
         }
         let started_at = self.started_at.unwrap_or(now);
         let completion_ids = self.ids[self.prompt_ids.len()..].to_vec();
@@ -414,7 +418,6 @@ impl Sequence {
             waited: started_at.saturating_duration_since(self.submitted_at),
         };
         let _ = self.reply.send(Ok(finished));
-        true
     }
 
     pub(super) fn fail(self, error: SequenceError) {
