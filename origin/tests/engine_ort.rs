@@ -133,7 +133,7 @@ fn closing_a_row_leaves_the_others_as_they_are() {
 #[test]
 fn any_schedule_of_rows_gives_what_each_gives_alone() {
     let model = model();
-    any_schedule_gives_what_each_row_gives_alone(backend(&model), backend(&model));
+    any_schedule_gives_what_each_row_gives_alone(6, backend(&model), backend(&model));
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn sequences_of_different_lengths_do_not_touch_each_other_in_any_layout() {
 fn any_schedule_of_rows_gives_what_each_gives_alone_in_any_layout() {
     for model in ["tiny-llama", "tiny-qwen2"] {
         let graph = fixture(model).join("onnx/model.onnx");
-        any_schedule_gives_what_each_row_gives_alone(open(&graph), open(&graph));
+        any_schedule_gives_what_each_row_gives_alone(24, open(&graph), open(&graph));
     }
 }
 

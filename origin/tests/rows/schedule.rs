@@ -59,9 +59,13 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 /// Runs random schedules on `backend`, and what they are compared with on `alone`.
-pub(crate) fn any_schedule_gives_what_each_row_gives_alone(backend: Box<dyn Backend>, alone: Box<dyn Backend>) {
+pub(crate) fn any_schedule_gives_what_each_row_gives_alone(
+    cases: u32,
+    backend: Box<dyn Backend>,
+    alone: Box<dyn Backend>,
+) {
     let backends = RefCell::new((backend, alone));
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&acts(), |acts| {
         let (backend, alone) = &mut *backends.borrow_mut();
         let mut schedule = Schedule { backend: backend.as_mut(), alone: alone.as_mut(), rows: BTreeMap::new() };
