@@ -102,7 +102,10 @@ pub(crate) struct Answered {
 pub(crate) async fn answered(engine: &EngineHandle, mut request: SequenceRequest) -> Answered {
     let first_at = Arc::new(OnceLock::new());
     let heard = Arc::clone(&first_at);
-    request.listener = Some(DraftListener::new(move |_| drop(heard.set(Instant::now()))));
+    request.listener = Some(DraftListener::new(move |_| {
+        // Only the first is noted.
+        let _ = heard.set(Instant::now());
+    }));
     let begun = Instant::now();
     let pending = engine.submit(request).expect("there is room");
     let finished = pending.await.expect("the engine lives").expect("it is written");
@@ -116,8 +119,9 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be started")
 }
 
-/// The value that `share` of all lie below.
+/// The value that `share` of all lie below; of none, no number.
 pub(crate) fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * share).round() as usize]
+    let last = values.len().saturating_sub(1) as f64;
+    values.get((last * share).round() as usize).copied().unwrap_or(f64::NAN)
 }

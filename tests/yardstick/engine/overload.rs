@@ -17,7 +17,7 @@ const PIECES: usize = 24;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after its deadline an answer may come: a step, and the time to notice.
 const GRACE: Duration = Duration::from_millis(250);
-const WAITING_MAX: usize = 64;
+const WAITING_MAX: usize = 32;
 const TIMES: f64 = 10.0;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -38,7 +38,7 @@ pub(crate) fn measure() -> String {
         PANICS.fetch_add(1, Ordering::Relaxed);
         usual(panic);
     }));
-    let lasts = Duration::from_secs(in_short(60, 4));
+    let lasts = Duration::from_secs(in_short(60, 10));
     let asking = Asking::open();
     runtime().block_on(async {
         let limits = EngineLimits { waiting_sequences_max: WAITING_MAX, ..EngineLimits::default() };
