@@ -104,16 +104,12 @@ pub trait Backend {
     /// Sizes that do not change.
     fn shape(&self) -> BackendShape;
 
-    /// What it runs on and how, for people: an adapter or an execution provider, a precision. `None` where it does not say.
-    fn description(&self) -> Option<String> {
-        None
-    }
+    /// What it runs on and how, for people: an adapter or an execution provider, a precision or a graph.
+    fn description(&self) -> String;
 
     /// Does a step take a few entries in each row in about the time that it takes one? Then the engine may have it read
     /// guesses of what comes next and look at the logits after each ([`LogitsWanted::All`]).
-    fn takes_guesses(&self) -> bool {
-        false
-    }
+    fn takes_guesses(&self) -> bool;
 
     /// Positions for which there is still memory, all rows together. A row takes memory in whole blocks, so each open row
     /// may take up to [`Backend::block_tokens`] − 1 more than its positions.

@@ -81,7 +81,7 @@ impl Backend for FaultyBackend {
         self.inner.shape()
     }
 
-    fn description(&self) -> Option<String> {
+    fn description(&self) -> String {
         self.inner.description()
     }
 

@@ -75,6 +75,10 @@ impl Backend for ScriptedBackend {
         self.shape
     }
 
+    fn description(&self) -> String {
+        "scripted".to_owned()
+    }
+
     fn takes_guesses(&self) -> bool {
         true
     }

@@ -118,6 +118,7 @@ struct WgpuBackend {
     wanted: Vec<Wanted>,
     /// The row of logits that the host looks at.
     logits: Vec<f32>,
+    precision: Precision,
     /// Bytes of the weights, as the device was given them.
     model_bytes: u64,
 }
@@ -156,7 +157,7 @@ impl WgpuBackend {
         let selector = Selector::bind(&mut kernels, forward.logits(), selector_shape)?;
         let book = KvBlocks::new(blocks, rows_open_max);
         let logits = vec![0.0; shape.vocabulary_entries];
-        Ok(Self { device, limits, book, forward, selector, wanted: Vec::new(), logits, model_bytes })
+        Ok(Self { device, limits, book, forward, selector, wanted: Vec::new(), logits, precision, model_bytes })
     }
 
     fn logits_row(&self, item: usize, offset: usize) -> Result<usize, BackendError> {
@@ -176,6 +177,15 @@ impl WgpuBackend {
 impl Backend for WgpuBackend {
     fn shape(&self) -> BackendShape {
         self.limits.shape
+    }
+
+    fn description(&self) -> String {
+        format!("wgpu, {}, {}", self.device.capabilities().name, self.precision.name())
+    }
+
+    fn takes_guesses(&self) -> bool {
+        // What a GPU waits for at each step is the weights, and those are read once for all entries.
+        !self.device.capabilities().software
     }
 
     fn positions_free(&self) -> usize {

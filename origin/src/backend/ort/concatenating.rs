@@ -71,6 +71,14 @@ impl Backend for Concatenating {
         self.shape
     }
 
+    fn description(&self) -> String {
+        format!("{}, one sequence at a time", self.graph.description)
+    }
+
+    fn takes_guesses(&self) -> bool {
+        false
+    }
+
     fn positions_free(&self) -> usize {
         self.rows.positions_free()
     }

@@ -42,6 +42,8 @@ pub(super) struct Graph {
     pub(super) logits_type: TensorElementType,
     /// The lengths of past and present say that one is the other and more.
     says_concatenating: bool,
+    /// The execution provider and the graph's file, for people.
+    pub(super) description: String,
 }
 
 /// Names, sizes and type of the attention cache.
@@ -81,6 +83,7 @@ impl Graph {
             scales_per_batch: head.scales_per_batch,
             vocabulary_entries: vocabulary_entries.ok_or_else(|| unsupported("its logits have no fixed width"))?,
             logits_type,
+            description: String::new(),
         };
         match graph.logits_type {
             TensorElementType::Float32 | TensorElementType::Float16 => Ok(graph),

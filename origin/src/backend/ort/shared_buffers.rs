@@ -158,6 +158,15 @@ impl Backend for SharedBuffers {
         self.shape
     }
 
+    fn description(&self) -> String {
+        format!("{}, batched", self.graph.description)
+    }
+
+    fn takes_guesses(&self) -> bool {
+        // A row with several entries has a run of its own.
+        false
+    }
+
     fn positions_free(&self) -> usize {
         self.rows.positions_free()
     }

@@ -72,6 +72,16 @@ pub struct MatrixPart {
 }
 
 impl Precision {
+    /// As it is configured.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8(_) => "int8",
+            Self::Int4(_) => "int4",
+        }
+    }
+
     /// Weights in a unit.
     #[must_use]
     pub const fn unit_weights(self) -> usize {

@@ -18,7 +18,7 @@ const REPORTS_MAX: usize = 2;
 
 /// What a backend's thread tells. It says no more when it unwinds.
 pub(super) enum Report {
-    Opened(BackendShape, Option<String>),
+    Opened(BackendShape, String),
     NotOpened(String, EngineInbox),
     Ended(LoopEnd),
 }
@@ -70,8 +70,8 @@ impl Incarnation {
     }
 
     /// It is open from now on.
-    pub(super) fn opened(&mut self, shape: BackendShape, description: Option<String>) {
-        (self.shape, self.since, self.description) = (Some(shape), Instant::now(), description);
+    pub(super) fn opened(&mut self, shape: BackendShape, description: String) {
+        (self.shape, self.since, self.description) = (Some(shape), Instant::now(), Some(description));
     }
 
     /// How long it has been at the same thing, and how long it may be.

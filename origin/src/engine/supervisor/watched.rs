@@ -73,7 +73,7 @@ impl Backend for Watched {
         self.inner.shape()
     }
 
-    fn description(&self) -> Option<String> {
+    fn description(&self) -> String {
         self.inner.description()
     }
 

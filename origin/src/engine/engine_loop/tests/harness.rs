@@ -144,6 +144,10 @@ impl Backend for FailingBackend {
         self.scripted.shape()
     }
 
+    fn description(&self) -> String {
+        self.scripted.description()
+    }
+
     fn takes_guesses(&self) -> bool {
         self.takes_guesses
     }
