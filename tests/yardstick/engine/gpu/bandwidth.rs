@@ -19,7 +19,7 @@ const KERNEL: &str = "
 @group(0) @binding(0) var<storage, read> words: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read_write> sums: array<u32>;
 @compute @workgroup_size(256)
-fn read(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+fn read_all(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     var sum = vec4<u32>(0u);
     let count = arrayLength(&words);
     for (var at = id.x; at < count; at += groups.x * 256u) {
@@ -54,7 +54,7 @@ pub(super) fn bytes_per_s(device: &Device) -> f64 {
         label: Some("bandwidth"),
         layout: None,
         module: &module,
-        entry_point: Some("read"),
+        entry_point: Some("read_all"),
         compilation_options: wgpu::PipelineCompilationOptions::default(),
         cache: None,
     });
