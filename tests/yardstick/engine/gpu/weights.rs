@@ -40,7 +40,7 @@ impl Shape {
     };
     /// For adapters that a processor plays.
     pub(super) const SMALL: Self =
-        Self { name: "10M", hidden: 256, layers: 4, heads: (4, 2), head_size: 64, inner: 1_024, entries: 49_152 };
+        Self { name: "16M", hidden: 256, layers: 4, heads: (4, 2), head_size: 64, inner: 1_024, entries: 49_152 };
 
     fn tensors(self) -> Vec<(String, Vec<usize>)> {
         let (queries, keys) = (self.heads.0 * self.head_size, self.heads.1 * self.head_size);
