@@ -241,7 +241,7 @@ impl Generator<'_> {
             SequenceError::DeadlineExceeded => CaptionError::DeadlineExceeded,
             SequenceError::Cancelled => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
             // It is known, and being seen to.
-            SequenceError::BackendFailed if self.check_ready().is_err() => not_ready(),
+            SequenceError::BackendLost => not_ready(),
             SequenceError::BackendFailed | SequenceError::NothingToChoose | SequenceError::ConstraintFailed => {
                 CaptionError::Internal(error.to_string())
             }

@@ -161,10 +161,10 @@ impl EngineInbox {
     /// Tells everybody who waits behind the door that nothing will come of it.
     pub fn refuse_all(mut self) {
         self.arrivals.close();
-        self.unfinished.into_iter().for_each(|sequence| sequence.fail(SequenceError::BackendFailed));
+        self.unfinished.into_iter().for_each(|sequence| sequence.fail(SequenceError::BackendLost));
         while let Ok(arrival) = self.arrivals.try_recv() {
             if let Arrival::Sequence(sequence) = arrival {
-                sequence.fail(SequenceError::BackendFailed);
+                sequence.fail(SequenceError::BackendLost);
             }
         }
     }

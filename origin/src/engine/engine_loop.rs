@@ -234,7 +234,7 @@ impl EngineLoop {
     fn into_unfinished(mut self) -> EngineInbox {
         let now = Instant::now();
         let running: Vec<SequenceId> = self.scheduler.running().iter().map(|standing| standing.id).collect();
-        running.into_iter().for_each(|id| self.retry_or_fail(id, now));
+        running.into_iter().for_each(|id| self.retry_or(id, SequenceError::BackendLost, now));
         for (_, mut sequence) in self.sequences {
             sequence.lose_row();
             self.inbox.unfinished.push(sequence);

@@ -62,6 +62,9 @@ pub enum SequenceError {
     /// The device failed.
     #[error("the device failed")]
     BackendFailed,
+    /// The device is gone, for the second time or with nothing in its place.
+    #[error("the device is gone")]
+    BackendLost,
     /// Nothing that was allowed had a finite logit.
     #[error("no entry could be chosen")]
     NothingToChoose,

@@ -102,7 +102,7 @@ impl Supervisor {
                 }
                 Ending::Gone { reason, is_abandoned } => {
                     // Who waited for it is told now, and tries again when there is another.
-                    self.tell(EngineStatus::Rebuilding);
+                    self.tell_rebuilding();
                     drop(hold);
                     self.recover(Failure { ran_for, is_abandoned }, reason, None)
                 }
@@ -117,7 +117,7 @@ impl Supervisor {
         self.shared.upgrade()?.note_failure(&reason, failure.is_abandoned);
         let (source, pause, left) = match next {
             Next::Open(source, pause) => {
-                self.tell(EngineStatus::Rebuilding);
+                self.tell_rebuilding();
                 (source, pause, left)
             }
             // Nobody waits for so long, and others may be able to serve.
@@ -251,6 +251,14 @@ impl Supervisor {
             shared.note_opened(backend, present.description.clone());
         }
         self.tell(EngineStatus::Ready(shape));
+    }
+
+    /// Until one has been opened for the first time it is still being loaded, whichever one of the chain it is.
+    fn tell_rebuilding(&self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        if *shared.status.borrow() != EngineStatus::Loading {
+            self.tell(EngineStatus::Rebuilding);
+        }
     }
 
     fn tell(&self, status: EngineStatus) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lede_origin::backend::FailureKind;
 use lede_origin::backend::faulty::{Fault, Faults};
-use lede_origin::engine::{EngineStatus, SurvivalLimits};
+use lede_origin::engine::{BackendSource, EngineHandle, EngineLimits, EngineStatus, SurvivalLimits};
 use serde_json::{Value, json};
 
 use crate::support::{TestApp, eventually};
@@ -125,12 +125,24 @@ async fn who_hangs_too_often_is_not_opened_again_but_hits_are_still_served() {
 #[tokio::test]
 async fn when_nothing_helps_who_waits_is_told_and_the_process_lives() {
     let app = surviving(&[("only", ruined())]).await;
-    let answers = futures_util::future::join_all((0..20).map(|seed| app.post(about(seed)))).await;
-    for answer in answers {
-        answer.assert_problem(503, "not_ready", "nothing helps");
+    // Who comes while it is opened again is told at once, so it may take several to use up what it is given.
+    while !matches!(app.state.engine.status(), EngineStatus::Failed(_)) {
+        let answers = futures_util::future::join_all((0..20).map(|seed| app.post(about(seed)))).await;
+        for answer in answers {
+            answer.assert_problem(503, "not_ready", "nothing helps");
+        }
     }
     assert!(!app.state.is_ready());
     assert_eq!(app.get("/health/live", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_chain_of_which_nothing_can_be_opened_is_being_loaded_until_all_of_it_has_failed() {
+    let broken = |name: &'static str| BackendSource::new(name, move || Err(format!("{name} is broken")));
+    let limits = (EngineLimits::default(), LIMITS);
+    let engine = EngineHandle::supervised(limits, vec![broken("the first"), broken("the second")]).unwrap();
+    assert_eq!(engine.loaded().await, EngineStatus::Failed("the second is broken".to_owned()));
+    assert_eq!(engine.condition().failures, 2);
 }
 
 #[tokio::test]

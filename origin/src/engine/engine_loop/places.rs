@@ -245,15 +245,24 @@ impl EngineLoop {
 
     /// Ends one that the device could not serve.
     pub(super) fn fail(&mut self, id: SequenceId) {
+        self.fail_with(id, SequenceError::BackendFailed);
+    }
+
+    fn fail_with(&mut self, id: SequenceId, error: SequenceError) {
         count(&self.counters.failed, 1);
-        self.end(id, SequenceError::BackendFailed);
+        self.end(id, error);
     }
 
     /// Puts one back into the queue that the device has failed, the first time.
     pub(super) fn retry_or_fail(&mut self, id: SequenceId, now: Instant) {
+        self.retry_or(id, SequenceError::BackendFailed, now);
+    }
+
+    /// The same; the second time it ends with `error`.
+    pub(super) fn retry_or(&mut self, id: SequenceId, error: SequenceError, now: Instant) {
         let Some(sequence) = self.sequences.get_mut(&id) else { return };
         if std::mem::replace(&mut sequence.was_retried, true) {
-            return self.fail(id);
+            return self.fail_with(id, error);
         }
         self.rows.close(sequence);
         count(&self.counters.retried, 1);
