@@ -7,6 +7,7 @@
 
 #[allow(dead_code, unused_imports, reason = "only a part of it is for one engine against itself, bit for bit")]
 mod rows;
+mod transformers;
 
 use std::path::{Path, PathBuf};
 
@@ -15,23 +16,15 @@ use lede_origin::backend::{
     Backend, BackendError, FailureKind, LogitsWanted, Prefix, Row, RowWork, Selected, Selection, select_on_host,
 };
 use proptest::prelude::*;
-use serde::Deserialize;
 
 use self::rows::largest_difference;
+use self::transformers::expected;
 
 const FAMILIES: [&str; 4] = ["tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-smollm3"];
 const ROWS_MAX: usize = 6;
 const CONTEXT_TOKENS: usize = 96;
 /// What is expected is written with four digits after the point.
 const DIFFERENCE_MAX: f32 = 5e-4;
-
-/// transformers' logits after a prompt and after each of a few entries, `[1 + decoded, vocabulary]`.
-#[derive(Deserialize)]
-struct Expected {
-    prompt_ids: Vec<u32>,
-    decoded_ids: Vec<u32>,
-    logits: Vec<Vec<f32>>,
-}
 
 fn fixture(model: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models").join(model)
@@ -68,8 +61,7 @@ fn ids(seed: u32, count: usize) -> Vec<u32> {
 #[test]
 fn every_family_gives_the_logits_of_transformers() {
     for model in FAMILIES {
-        let cases = std::fs::read(fixture(model).join("expected_logits.json")).unwrap();
-        let cases: Vec<Expected> = serde_json::from_slice(&cases).unwrap();
+        let cases = expected(&fixture(model));
         let mut backend = open(&settings(model));
         for case in &cases {
             let row = backend.open(None).unwrap();

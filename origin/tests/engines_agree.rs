@@ -7,6 +7,7 @@
 
 #[allow(dead_code, unused_imports, reason = "only a part of it is for comparing two engines")]
 mod rows;
+mod transformers;
 
 use std::path::{Path, PathBuf};
 
@@ -15,9 +16,9 @@ use lede_origin::backend::wgpu::{self, PrecisionChoice, WgpuSettings};
 use lede_origin::backend::{Backend, Row};
 use lede_origin::models::{Dialect, Model};
 use lede_shared::api::Style;
-use serde::Deserialize;
 
 use self::rows::{largest_difference, opened, stepped};
+use self::transformers::expected;
 
 const ROWS_MAX: usize = 8;
 const PROMPTS: usize = 200;
@@ -179,14 +180,6 @@ fn fewer_bits_come_as_close_as_is_stated() {
     }
 }
 
-/// transformers' logits after a prompt and after each of a few entries.
-#[derive(Deserialize)]
-struct Expected {
-    prompt_ids: Vec<u32>,
-    decoded_ids: Vec<u32>,
-    logits: Vec<Vec<f32>>,
-}
-
 /// For a model of one's own: `LEDE_LOGITS_MODEL` names its folder, made by `training/random_model.py` with `--golden`.
 #[test]
 #[ignore = "needs a large model, which is not committed (docs/MODELS.md)"]
@@ -194,8 +187,7 @@ fn a_model_of_real_size_is_answered_alike_and_as_transformers_does() {
     let folder = PathBuf::from(std::env::var_os("LEDE_LOGITS_MODEL").unwrap());
     let mut ort = on_ort(&folder.join("onnx/model.onnx"), 256);
     let mut wgpu = on_wgpu(&folder, 256, PrecisionChoice::F32);
-    let cases = std::fs::read(folder.join("expected_logits.json")).unwrap();
-    let cases: Vec<Expected> = serde_json::from_slice(&cases).unwrap();
+    let cases = expected(&folder);
     let mut from_transformers = 0.0f32;
     for case in &cases {
         let (row, logits) = opened(wgpu.as_mut(), &case.prompt_ids);

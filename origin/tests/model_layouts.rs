@@ -2,9 +2,10 @@
 //!
 //! The models are made by `training/random_model.py`; run by `cargo xtask test`, which sets `LEDE_ORT_LIBRARY`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod rows;
+mod transformers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,26 +15,15 @@ use lede_origin::backend::{Backend, LogitsWanted, Row, RowWork};
 use lede_origin::models::{ChatModel, ChatSettings};
 use rows::{any_schedule_gives_what_each_row_gives_alone, largest_difference, opened, stepped};
 use serde::Deserialize;
+use transformers::{Expected, expected};
 
 const ROWS_MAX: usize = 4;
 const DIFFERENCE_MAX: f32 = 1e-3;
 /// 16-bit floats have eleven bits; the logits of the tiny models reach 10.
 const DIFFERENCE_MAX_FP16: f32 = 5e-2;
 
-/// transformers' logits after a prompt and after each of a few entries, `[1 + decoded, vocabulary]`.
-#[derive(Deserialize)]
-struct Expected {
-    prompt_ids: Vec<u32>,
-    decoded_ids: Vec<u32>,
-    logits: Vec<Vec<f32>>,
-}
-
 fn fixture(model: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models").join(model)
-}
-
-fn expected(folder: &Path) -> Vec<Expected> {
-    serde_json::from_slice(&std::fs::read(folder.join("expected_logits.json")).unwrap()).unwrap()
 }
 
 fn open(graph: &Path) -> Box<dyn Backend> {

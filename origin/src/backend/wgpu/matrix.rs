@@ -347,16 +347,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// All precisions, with all formats of blocks.
-    fn precisions() -> Vec<Precision> {
-        let formats = [(false, false), (false, true), (true, false), (true, true)]
-            .map(|(zero_point, f16_scales)| BlockFormat { zero_point, f16_scales });
-        let mut all = vec![Precision::F32, Precision::F16];
-        all.extend(formats.map(Precision::Int8));
-        all.extend(formats.map(Precision::Int4));
-        all
-    }
+    use crate::backend::wgpu::reference::precisions;
 
     /// Largest rounding error, as a share of the largest weight of a block.
     fn share_lost(precision: Precision) -> f32 {

@@ -8,6 +8,7 @@ use std::{
 use super::{
     device::{Device, DeviceBuffer, DeviceSettings},
     kernels::Kernels,
+    matrix::{BlockFormat, Precision},
 };
 
 /// How long a test waits for the device.
@@ -137,4 +138,14 @@ pub(super) fn uploaded_pool(numbers: &[f32], f16: bool) -> DeviceBuffer {
         }
         false => uploaded(numbers),
     }
+}
+
+/// All precisions, with all formats of blocks.
+pub(super) fn precisions() -> Vec<Precision> {
+    let formats = [(false, false), (false, true), (true, false), (true, true)]
+        .map(|(zero_point, f16_scales)| BlockFormat { zero_point, f16_scales });
+    let mut all = vec![Precision::F32, Precision::F16];
+    all.extend(formats.map(Precision::Int8));
+    all.extend(formats.map(Precision::Int4));
+    all
 }

@@ -4,22 +4,13 @@ use super::*;
 use crate::backend::wgpu::{
     kernels::{count_buffer, write_count},
     matrix::{BlockFormat, Precision, interleaved},
-    reference::{agree, device, fetched, kernels, linear, numbers, ran, uploaded},
+    reference::{agree, device, fetched, kernels, linear, numbers, precisions, ran, uploaded},
 };
 
 /// All ways that the device can go.
 fn ways() -> Vec<Way> {
     let subgroup = device().capabilities().subgroup_size.map(Way::Subgroup);
     [Way::Alone, Way::Workgroup].into_iter().chain(subgroup).collect()
-}
-
-fn precisions() -> Vec<Precision> {
-    let formats = [(false, false), (false, true), (true, false), (true, true)]
-        .map(|(zero_point, f16_scales)| BlockFormat { zero_point, f16_scales });
-    let mut all = vec![Precision::F32, Precision::F16];
-    all.extend(formats.map(Precision::Int8));
-    all.extend(formats.map(Precision::Int4));
-    all
 }
 
 /// One format of blocks for each.
