@@ -7,6 +7,7 @@ use lede_shared::clock::UnixMillis;
 use lede_shared::freshness::FreshnessRecord;
 use lede_shared::key_standing::KeyLifetimes;
 use lede_shared::plan::Plan;
+use lede_shared::served_models::ServedModels;
 use lede_shared::signature::SigningKey;
 
 pub(crate) use origins::OriginAddress;
@@ -27,8 +28,8 @@ const DAY_S: u64 = 86_400;
 pub(crate) struct Config {
     /// One at least.
     pub(crate) origins: Vec<OriginAddress>,
-    /// The model's id, part of every cache key.
-    pub(crate) model: String,
+    /// Which model writes at which level; the id of a request's is part of its cache key.
+    pub(crate) models: ServedModels,
     /// Raised to purge everything at once.
     pub(crate) cache_epoch: u64,
     /// From the first byte sent to an origin to the last byte of an answer, other origins' tries included.
@@ -89,7 +90,7 @@ impl Config {
         let number = |name, default, max| whole_number(name, text(name), default, max);
         Ok(Self {
             origins: origins::parse(&required("ORIGINS")?)?,
-            model: required("MODEL")?,
+            models: ServedModels::parse(&required("MODEL")?),
             cache_epoch: number("CACHE_EPOCH", 1, u64::MAX)?,
             origin_timeout_ms: number("ORIGIN_TIMEOUT_MS", ORIGIN_TIMEOUT_MS_DEFAULT, ORIGIN_TIMEOUT_MS_MAX)?,
             lifetimes: Lifetimes {

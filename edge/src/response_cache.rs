@@ -129,7 +129,7 @@ pub(crate) fn key_under(
     request: &ValidRequest,
 ) -> CacheKey {
     let namespace = CacheNamespace {
-        model: &context.config.model,
+        model: context.config.models.at(request.optimization_level()),
         policy_version: POLICY.version,
         epoch,
         tenant: tenant.map(TenantId::as_str),
@@ -258,9 +258,14 @@ fn may_write(context: &RequestContext, key: &CacheKey) -> bool {
     memory(context).workers_kv_writes.borrow_mut().take(key, context.now(), per_minute)
 }
 
-/// May `response` be kept, for this caller and this deployment?
-pub(crate) fn storable(context: &RequestContext, response: &CaptionResponse) -> Cacheability {
-    cacheability(response, &context.config.model, POLICY.version, context.directives.no_store)
+/// May `response` to `request` be kept, for this caller and this deployment?
+pub(crate) fn storable(
+    context: &RequestContext,
+    request: &ValidRequest,
+    response: &CaptionResponse,
+) -> Cacheability {
+    let model = context.config.models.at(request.optimization_level());
+    cacheability(response, model, POLICY.version, context.directives.no_store)
 }
 
 /// Keeps a new answer in this isolate, at once: who asked for the same meanwhile finds it there. `None` and a log line when

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
-use lede_shared::api::{POPULAR_PATH, PopularCaption, PopularCaptions};
+use lede_shared::api::{POPULAR_PATH, PopularCaption, PopularCaptions, ValidRequest};
 use lede_shared::freshness::Cacheability;
 
 use crate::bindings::Bindings;
@@ -77,8 +77,10 @@ async fn warm_one(
     (counts, budget): (&Counts, &Cell<u64>),
 ) {
     count(&counts.asked);
-    let storable = response_cache::storable(context, &caption.response) == Cacheability::Storable;
-    let Some(request) = caption.request().validate().ok().filter(|_| storable) else {
+    let storable = |request: &ValidRequest| {
+        response_cache::storable(context, request, &caption.response) == Cacheability::Storable
+    };
+    let Some(request) = caption.request().validate().ok().filter(storable) else {
         return count(&counts.not_storable);
     };
     let key = response_cache::key_under(context, epoch, None, &request);

@@ -4,19 +4,21 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lede_shared::served_models::ServedModels;
 use tokio::sync::Semaphore;
 
-use crate::admission::{Admission, AdmissionLimits};
+use crate::admission::Admission;
 use crate::backend_opening::BackendOpening;
 use crate::cache::cold::disk::{DiskSettings, DiskStore};
 use crate::cache::cold::redis::RedisStore;
 use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
-use crate::captions::{CaptionSources, Captions, Epochs, LocalModel, Sharing};
-use crate::config::{Config, ConfigError, REQUEST_SEQUENCES_MAX, RemoteRole};
-use crate::engine::{BackendSource, EngineHandle, EngineStatus};
+use crate::captions::{CaptionSources, Captions, Epochs, Sharing};
+use crate::config::{Config, ConfigError, RemoteRole};
+use crate::engine::{EngineHandle, EngineStatus};
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
+use crate::model_registry::{LocalModel, ModelRegistry, admission, start_engine};
 use crate::models::{ModelError, OpeningModel};
 use crate::redis_link::RedisLink;
 use crate::remote::{ClientError, Remote};
@@ -26,12 +28,14 @@ use crate::remote::{ClientError, Remote};
 pub struct App {
     /// The settings.
     pub config: Config,
-    /// The local model's text side, once it is read; none where a provider writes without it.
+    /// The primary model's text side, once it is read; none where a provider writes without it.
     pub model: Option<OpeningModel>,
-    /// The way to the engine.
+    /// The way to the primary model's engine.
     pub engine: EngineHandle,
-    /// The door to the engine.
+    /// The door to it.
     pub admission: Admission,
+    /// All models.
+    pub registry: ModelRegistry,
     /// The domain.
     pub captions: Captions,
     /// Who is let in.
@@ -86,42 +90,28 @@ impl App {
 
     fn start_engine(config: &Config) -> Result<(OpeningModel, EngineHandle), StartError> {
         let model = OpeningModel::named_in(&config.model.model_dir)?;
-        let limits = (config.engine.limits(), config.survival.limits());
-        let source = |opening: BackendOpening| {
-            let (model, config) = (model.clone(), config.model.clone());
-            BackendSource::new(opening.name(), move || {
-                let opened = model.open(&config.model_dir, &config.chat_settings());
-                let model = opened.map_err(|error| format!("the model cannot be opened: {error}"))?;
-                opening.open(model).map_err(|error| error.to_string())
-            })
-        };
-        let sources = BackendOpening::chain(config)?.into_iter().map(source).collect();
-        let engine = EngineHandle::supervised(limits, sources)?;
+        let engine = start_engine(config, &model, BackendOpening::chain(config)?)?;
         Ok((model, engine))
     }
 
     /// Puts the parts together. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When the file of keys cannot be read.
+    /// When the file of keys cannot be read, or a level's model is not there.
     pub fn assemble(
         config: Config,
         model: Option<OpeningModel>,
         engine: EngineHandle,
         remote: Option<(RemoteRole, Remote)>,
     ) -> Result<AppState, StartError> {
-        let admission = Admission::new(AdmissionLimits {
-            sequences_max: config.engine.waiting_sequences_max,
-            request_sequences_max: REQUEST_SEQUENCES_MAX,
-            rows: config.engine.sequences_max,
-            requests_max: config.admission.requests_max(),
-        });
         let settings = config.cache.caption_settings();
         let background = config.background.settings(&config.cache);
+        let admission = admission(&config);
         let local =
             model.clone().map(|model| LocalModel { model, engine: engine.clone(), admission: admission.clone() });
-        let sources = CaptionSources { local, remote };
-        let (cache, sharing) = open_cache(&config, sources.model_id())?;
+        let registry = ModelRegistry::configured(&config, local)?;
+        let sources = CaptionSources { registry: registry.clone(), remote };
+        let (cache, sharing) = open_cache(&config, &sources.served())?;
         Ok(AppState(Arc::new(Self {
             captions: Captions::new(sources, (cache, sharing), settings, background),
             authenticator: Authenticator::new(&config.auth)?,
@@ -132,6 +122,7 @@ impl App {
             model,
             engine,
             admission,
+            registry,
         })))
     }
 
@@ -169,9 +160,9 @@ impl App {
 }
 
 /// The tiers in memory, the cold one behind them, and what is shared with other origins.
-fn open_cache(config: &Config, model: &str) -> Result<(TieredCache, Sharing), StartError> {
+fn open_cache(config: &Config, served: &ServedModels) -> Result<(TieredCache, Sharing), StartError> {
     let cold = config.cache.cold_settings();
-    let epochs = Epochs::open(model, config.cache.local_folder().as_deref());
+    let epochs = Epochs::open(served, config.cache.local_folder().as_deref());
     let address = config.cache.redis_address()?;
     let link = address.map(|address| RedisLink::start(address, epochs.greeting()));
     let cache = TieredCache::new(config.cache.memory_settings(), open_cold(&cold, link.as_ref())?);

@@ -4,9 +4,11 @@ mod choice;
 pub mod faulty;
 pub mod ort;
 pub mod scripted;
+mod warm_up;
 pub mod wgpu;
 
 pub use choice::{Selected, Selection, select_on_host};
+pub use warm_up::warm_up;
 
 /// The sizes of a loaded model on its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

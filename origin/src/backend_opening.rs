@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::backend::ort::{self, OrtSettings};
 use crate::backend::wgpu::{self, WgpuSettings};
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, warm_up};
 use crate::config::{BackendChoice, BackendConfig, Config, ConfigError, ModelConfig};
 use crate::models::{ChatModel, Model};
 
@@ -21,6 +21,8 @@ pub struct BackendOpening {
     /// Needed unless wgpu is asked for by name.
     library: Option<PathBuf>,
     rows_max: usize,
+    /// Entries of the longest step.
+    step_tokens: usize,
 }
 
 impl BackendOpening {
@@ -39,7 +41,8 @@ impl BackendOpening {
             BackendChoice::Auto | BackendChoice::Ort => Some(config.model.library()?),
         };
         let (backend, model) = (config.backend.clone(), config.model.clone());
-        Ok(Self { choice, backend, model, library, rows_max: config.engine.sequences_max })
+        let (rows_max, step_tokens) = (config.engine.sequences_max, config.engine.step_tokens_max);
+        Ok(Self { choice, backend, model, library, rows_max, step_tokens })
     }
 
     /// What it is called in the log.
@@ -48,18 +51,19 @@ impl BackendOpening {
         self.choice.name()
     }
 
-    /// Loads the model, which runs a few steps to find out how (the first ones cost more than later ones, so they had better
-    /// not be a caller's), and checks that it speaks of the tokenizer's vocabulary.
+    /// Loads the model, checks that it speaks of the tokenizer's vocabulary, and runs steps of the shapes that will be used:
+    /// the first ones cost more than later ones, so they had better not be a caller's.
     ///
     /// # Errors
     /// When the model cannot be loaded, or is another than the tokenizer's.
     pub fn open(&self, model: &Model) -> Result<Box<dyn Backend>, BackendError> {
-        let backend = self.open_chosen(model)?;
+        let mut backend = self.open_chosen(model)?;
         let (width, entries) = (backend.shape().vocabulary_entries, model.vocabulary().entries());
         if width != entries {
             let reason = format!("the model has {width} entries, config.json {entries}");
             return Err(BackendError::new("the vocabulary", reason));
         }
+        warm_up(backend.as_mut(), self.step_tokens)?;
         Ok(backend)
     }
 

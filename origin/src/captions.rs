@@ -39,6 +39,7 @@ use lede_shared::freshness::{Freshness, FreshnessRecord};
 use lede_shared::plan::Priority;
 use lede_shared::policy::POLICY;
 use lede_shared::request_cache_control::RequestCacheControl;
+use lede_shared::served_models::ServedModels;
 use lede_shared::signature::Claims;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -55,7 +56,7 @@ use self::revalidation::Verdict;
 pub use self::sharing::Sharing;
 pub use self::streaming::AnswerStream;
 pub use self::warm_up::WarmUp;
-pub use self::writers::{CaptionSources, LocalModel};
+pub use self::writers::CaptionSources;
 use crate::admission::Endpoint;
 use crate::cache::single_flight::{SingleFlight, Waiting};
 use crate::cache::{Found, TieredCache};
@@ -215,6 +216,8 @@ pub struct Captions(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     sources: CaptionSources,
+    /// Who should write at which level: the names that stand in keys. Whoever stands in is named in the answer only.
+    served: ServedModels,
     cache: TieredCache,
     near: Option<NearIndex>,
     sharing: Sharing,
@@ -244,6 +247,7 @@ impl Captions {
         let (stop, stopped) = watch::channel(false);
         let inner = Arc::new(Inner {
             flights: SingleFlight::new(settings.flights_max),
+            served: sources.served(),
             sources,
             cache,
             sharing,
@@ -281,10 +285,10 @@ impl Captions {
         BackgroundStats { prefetch, refreshes, guesses, sources, look_ups_learnt, look_ups_passed_over }
     }
 
-    /// The name of the model that should write.
+    /// The name of the model that should write; where levels have models of their own, of all of them.
     #[must_use]
     pub fn model_id(&self) -> &str {
-        self.0.sources.model_id()
+        self.0.served.as_str()
     }
 
     /// Can captions be written now?
@@ -296,13 +300,14 @@ impl Captions {
     /// The key under which the answer to `request` is kept for the caller of `claims`.
     #[must_use]
     pub fn key_of(&self, request: &ValidRequest, claims: &Claims) -> CacheKey {
-        CacheKey::of(&self.namespace(claims), request)
+        let model = self.0.served.at(request.optimization_level());
+        CacheKey::of(&self.namespace(model, claims), request)
     }
 
-    /// What decides the answers of this caller besides their requests.
-    fn namespace<'a>(&'a self, claims: &'a Claims) -> CacheNamespace<'a> {
+    /// What decides the answers of `model` to this caller besides their requests.
+    fn namespace<'a>(&self, model: &'a str, claims: &'a Claims) -> CacheNamespace<'a> {
         CacheNamespace {
-            model: self.0.sources.model_id(),
+            model,
             policy_version: POLICY.version,
             epoch: self.own_epoch(claims).saturating_add(claims.cache_epoch),
             tenant: claims.cache_is_private.then(|| claims.tenant.as_str()),
@@ -392,9 +397,12 @@ impl Captions {
     /// # Errors
     /// See [`CaptionError`].
     pub async fn canary(&self, deadline: Instant) -> Result<(), CaptionError> {
-        let Some(generator) = self.0.sources.writers().ready_local() else { return Ok(()) };
-        let written = tokio::time::timeout_at(deadline.into(), generator.write_one_token(deadline));
-        written.await.map_err(|_| CaptionError::DeadlineExceeded)?
+        let Some(local) = self.0.sources.registry.primary().filter(|local| local.is_ready()) else {
+            return Ok(());
+        };
+        let written = local.write_one_token(deadline, Priority::Critical);
+        let written = tokio::time::timeout_at(deadline.into(), written);
+        Ok(written.await.map_err(|_| CaptionError::DeadlineExceeded)??)
     }
 
     /// Has the answer made, together with all who ask for the same. Says also whether another request led.
@@ -454,8 +462,7 @@ impl Inner {
         request: &ValidRequest,
         (key, asking): (&CacheKey, Asking),
     ) -> Result<(), ForwardReason> {
-        let sequences = plan::sequences(request);
-        let can_be_made = || self.sources.can_write_before(asking.deadline, sequences, asking.priority);
+        let can_be_made = || self.sources.can_write_before(asking.deadline, request, asking.priority);
         match revalidation::judge(&found.entry.freshness, clock::now(), asking.cache_control, can_be_made) {
             Verdict::Serve => Ok(()),
             // This is the renewal.

@@ -7,6 +7,7 @@ mod background;
 mod cache;
 mod engine;
 mod model;
+mod models;
 mod remote;
 mod server;
 mod survival;
@@ -25,6 +26,8 @@ pub use background::{BackgroundConfig, Switch};
 pub use cache::{CacheConfig, RedisUrl};
 pub use engine::{EngineConfig, REQUEST_SEQUENCES_MAX};
 pub use model::ModelConfig;
+pub use models::ModelsConfig;
+pub(crate) use models::setting_of;
 pub use remote::{RemoteConfig, RemoteRole};
 pub use server::ServerConfig;
 pub use survival::SurvivalConfig;
@@ -39,7 +42,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    fn new(name: &str, reason: impl Display) -> Self {
+    pub(crate) fn new(name: &str, reason: impl Display) -> Self {
         // One name is not ours: every platform hands out a Redis under it.
         let variable =
             if name == "redis_url" { name.to_uppercase() } else { format!("LEDE_{name}").to_uppercase() };
@@ -68,6 +71,8 @@ pub struct Config {
     pub survival: SurvivalConfig,
     /// The model and the library that runs it.
     pub model: ModelConfig,
+    /// Several models: which one writes at which level.
+    pub models: ModelsConfig,
     /// A remote provider of captions.
     pub remote: RemoteConfig,
     /// The log.
@@ -89,6 +94,7 @@ impl Config {
     /// # Errors
     /// Names the first setting that cannot be used.
     pub fn read(source: &Figment) -> Result<Self, ConfigError> {
+        let remote = RemoteConfig::read(source)?;
         let config = Self {
             server: section(source)?,
             auth: AuthConfig::read(source)?,
@@ -99,7 +105,8 @@ impl Config {
             engine: section(source)?,
             survival: section(source)?,
             model: ModelConfig::read(source)?,
-            remote: RemoteConfig::read(source)?,
+            models: ModelsConfig::read(source, &remote)?,
+            remote,
             telemetry: section(source)?,
         };
         config.server.check()?;

@@ -86,7 +86,20 @@ pub enum SubmitError {
 
 /// The way to the engine. When the last handle is gone the engine finishes what runs and ends.
 #[derive(Clone, Debug)]
-pub struct EngineHandle(Arc<Shared>);
+pub struct EngineHandle(Arc<Shared>, EngineEnd);
+
+/// When nothing is left of an engine: neither its thread nor what it had on its device. A thread that hangs and was left
+/// behind is not waited for.
+#[derive(Clone, Debug)]
+pub struct EngineEnd(watch::Receiver<()>);
+
+impl EngineEnd {
+    /// Waits for it. It comes only after the last handle is gone, or the engine has failed for good.
+    pub async fn reached(mut self) {
+        // Nothing is ever told; the other side is dropped.
+        while self.0.changed().await.is_ok() {}
+    }
+}
 
 /// The outcome of a sequence as its backend tells it. Dropping it frees the sequence at the next step.
 pub type PendingSequence = oneshot::Receiver<Result<FinishedSequence, SequenceError>>;
@@ -160,16 +173,27 @@ impl EngineHandle {
         let names = sources.iter().map(|source| source.name().to_owned()).collect();
         let shared = Shared::new(way, EngineStatus::Loading, names);
         let supervisor = Supervisor::new(&shared, sources, limits);
-        let work = move || supervisor.run(inbox, hold);
+        let (alive, end) = watch::channel(());
+        let work = move || {
+            supervisor.run(inbox, hold);
+            drop(alive);
+        };
         std::thread::Builder::new().name("engine-supervisor".to_owned()).spawn(work)?;
-        Ok(Self(shared))
+        Ok(Self(shared, EngineEnd(end)))
     }
 
     /// A handle where there is no engine, and why.
     #[must_use]
     pub fn failed(reason: String) -> Self {
         let (way, _, _) = shared::way(1);
-        Self(Shared::new(way, EngineStatus::Failed(reason), Vec::new()))
+        let (_, end) = watch::channel(());
+        Self(Shared::new(way, EngineStatus::Failed(reason), Vec::new()), EngineEnd(end))
+    }
+
+    /// When nothing is left of it. Holding that keeps nothing alive.
+    #[must_use]
+    pub fn end(&self) -> EngineEnd {
+        self.1.clone()
     }
 
     /// The present state.

@@ -15,6 +15,8 @@ mod local;
 mod manifest;
 mod nano;
 mod opening;
+pub mod residency;
+mod size_on_disk;
 mod store;
 mod tokenizer;
 
@@ -28,6 +30,7 @@ pub use local::local_files;
 pub use manifest::Manifest;
 pub use nano::Markers;
 pub use opening::OpeningModel;
+pub use size_on_disk::bytes_on_disk;
 pub use store::{
     Addition, FileRecord, ModelFacts, SourceFile, Store, StoreError, StoredModel, check_name, name_from,
 };

@@ -26,6 +26,7 @@ pub fn router(app: AppState) -> Router {
         .route(performance::AI_PATH, get(performance::ai::summary))
         .route(performance::TASKS_STATS_PATH, get(performance::tasks::stats))
         .route(performance::TASKS_MANAGE_PATH, post(performance::tasks::manage))
+        .route(performance::MODELS_MANAGE_PATH, post(performance::models::manage))
         .route(performance::MEMORY_CLEANUP_PATH, post(performance::memory::cleanup))
         .route(performance::CACHE_PATH, get(performance::cache::summary))
         .route(performance::CACHE_STATS_PATH, get(performance::cache::stats))

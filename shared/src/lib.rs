@@ -25,4 +25,5 @@ pub mod quota;
 pub mod rendezvous;
 pub mod request_cache_control;
 pub mod request_id;
+pub mod served_models;
 pub mod signature;

@@ -9,6 +9,7 @@ use lede_origin::redis_link::{RedisAddress, RedisLink};
 use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::CacheKey;
 use lede_shared::purge::PurgeScope;
+use lede_shared::served_models::ServedModels;
 use lede_shared::signature::Claims;
 use lede_tests::{Redis, RedisWay, Way};
 
@@ -29,7 +30,7 @@ struct Knower {
 
 impl Knower {
     async fn over(url: &str) -> Self {
-        let epochs = Epochs::open(MODEL, None);
+        let epochs = Epochs::open(&ServedModels::one(MODEL), None);
         let address = RedisAddress::parse(url).expect("an address");
         let link = RedisLink::start(address, epochs.greeting());
         let dropped = Arc::<AtomicUsize>::default();

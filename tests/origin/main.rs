@@ -9,4 +9,5 @@ mod lifecycle;
 mod models;
 mod pull;
 mod remote;
+mod several_models;
 mod signature;

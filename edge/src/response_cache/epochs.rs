@@ -159,11 +159,11 @@ async fn read_one(context: &RequestContext, scope: &PurgeScope) -> Result<u64, B
 
 fn scopes(context: &RequestContext, whose: &Whose) -> Vec<PurgeScope> {
     match whose {
-        Whose::Everybody => vec![
-            PurgeScope::All,
-            PurgeScope::Model(context.config.model.clone()),
-            PurgeScope::Policy(POLICY.version.to_owned()),
-        ],
+        Whose::Everybody => {
+            let models = context.config.models.ids().into_iter().map(|id| PurgeScope::Model(id.to_owned()));
+            let policy = PurgeScope::Policy(POLICY.version.to_owned());
+            std::iter::once(PurgeScope::All).chain(models).chain([policy]).collect()
+        }
         Whose::Tenant(tenant) => vec![PurgeScope::Tenant(tenant.clone())],
     }
 }

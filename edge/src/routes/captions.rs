@@ -117,7 +117,7 @@ async fn forward(
         charge.spend();
     }
     match (asked, stale_if_error) {
-        (Ok(from_origin), _) => Ok(Answer::from_origin(context, &wanted.key, why, from_origin)),
+        (Ok(from_origin), _) => Ok(Answer::from_origin(context, &wanted, why, from_origin)),
         (Err(failure), Some(stale)) if failure.is_outage() => {
             standing_in(context, &wanted.key, &stale, &failure.problem)
         }
@@ -153,7 +153,7 @@ pub(super) fn revalidate_behind(context: &Rc<RequestContext>, principal: &Princi
             return response_cache::revalidated(&context, &wanted.key);
         }
         let Ok(answer) = ask(&context, &principal, &wanted).await else { return };
-        if response_cache::storable(&context, &answer.content) == Cacheability::Storable {
+        if response_cache::storable(&context, &wanted.request, &answer.content) == Cacheability::Storable {
             let freshness = context.config.lifetimes.record(answer.created);
             if let Some(entry) = response_cache::keep_here(&context, &wanted.key, freshness, &answer.content) {
                 response_cache::keep_further(&context, &wanted.key, &entry).await;
@@ -215,22 +215,22 @@ impl Answer {
 
     fn from_origin(
         context: &Rc<RequestContext>,
-        key: &CacheKey,
+        wanted: &Wanted,
         why: ForwardReason,
         from_origin: OriginAnswer<CaptionResponse>,
     ) -> Self {
         let OriginAnswer { content, body, cache_status, created } = from_origin;
         let freshness = context.config.lifetimes.record(created);
-        let (freshness, detail) = match response_cache::storable(context, &content) {
+        let (freshness, detail) = match response_cache::storable(context, &wanted.request, &content) {
             Cacheability::Storable => (Some(freshness), None),
             Cacheability::NotStorable(reason) => (None, Some(reason.into())),
         };
         if let Some(freshness) = freshness {
-            store_behind(context, *key, freshness, &content);
+            store_behind(context, wanted.key, freshness, &content);
         }
         let outcome = CacheOutcome::Forwarded { why, stored: freshness.is_some(), collapsed: false };
         let cache_status = after_origin(cache_status, edge_cache_status(outcome, detail));
-        Self { body, etag: key.etag(), freshness, cache_status }
+        Self { body, etag: wanted.key.etag(), freshness, cache_status }
     }
 
     fn into_response(self, cache_control: String) -> Response {

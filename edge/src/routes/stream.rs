@@ -10,7 +10,6 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use lede_shared::api::CaptionResponse;
 use lede_shared::api::stream::{StreamEvent, replayed};
-use lede_shared::cache_key::CacheKey;
 use lede_shared::cache_status::{CacheOutcome, ForwardReason};
 use lede_shared::freshness::Cacheability;
 use lede_shared::headers::{CACHE_STATUS, EVENT_STREAM, EVENT_STREAM_ESSENCE, X_ACCEL_BUFFERING, accept_names};
@@ -75,7 +74,7 @@ async fn forward(
     let claims = origin_client::claims(context, principal);
     let asking = origin_client::ask_streaming(context, &claims, (wanted.request.to_json(), &wanted.key));
     let failure = match context.timed(&context.spans.origin_ms, asking).await {
-        Ok(begun) => return Ok(pass_on(context, wanted.key, (why, charge), begun)),
+        Ok(begun) => return Ok(pass_on(context, wanted, (why, charge), begun)),
         Err(failure) => failure,
     };
     settle_as_hit(Some(charge));
@@ -107,14 +106,14 @@ fn replay(context: &RequestContext, cached: &CachedAnswer) -> Result<Response, F
 
 fn pass_on(
     context: &Rc<RequestContext>,
-    key: CacheKey,
+    wanted: Wanted,
     (why, charge): (ForwardReason, Charge),
     (mut origin, first): (OriginStream, Told),
 ) -> Response {
     let outcome = CacheOutcome::Forwarded { why, stored: false, collapsed: false };
     let cache_status = after_origin(origin.cache_status.take(), edge_cache_status(outcome, Some(DETAIL)));
     let context = Rc::clone(context);
-    let passing = Passing { context, key, charge: Some(charge), first: Some(first), origin: Some(origin) };
+    let passing = Passing { context, wanted, charge: Some(charge), first: Some(first), origin: Some(origin) };
     respond(cache_status, Body::Streamed(Box::new(passing)))
 }
 
@@ -131,7 +130,7 @@ fn respond(cache_status: String, body: Body) -> Response {
 /// The origin's stream on its way to the caller.
 struct Passing {
     context: Rc<RequestContext>,
-    key: CacheKey,
+    wanted: Wanted,
     /// Until it is known what it is worth. Who leaves before pays all of it.
     charge: Option<Charge>,
     first: Option<Told>,
@@ -176,8 +175,9 @@ impl Passing {
     fn store(&self, response: CaptionResponse) {
         let context = &self.context;
         let created = self.origin.as_ref().map_or(context.started_at, |origin| origin.created);
-        if response_cache::storable(context, &response) == Cacheability::Storable {
-            store_behind(context, self.key, context.config.lifetimes.record(created), &response);
+        let verdict = response_cache::storable(context, &self.wanted.request, &response);
+        if verdict == Cacheability::Storable {
+            store_behind(context, self.wanted.key, context.config.lifetimes.record(created), &response);
         }
     }
 

@@ -54,6 +54,24 @@ fn the_origin_s_bytes_reach_the_caller_unchanged() {
 }
 
 #[test]
+fn a_level_with_a_model_of_its_own_keeps_that_models_answers_and_no_others() {
+    let deployment = Deployment::with_models("lede-nano-1;quality=large");
+    let best = r#"{"content_description": "Sunset over the ocean", "optimization_level": "quality"}"#;
+    let is_stored = |body: &str| {
+        let answered = deployment.send_and_finish(generate(body));
+        cache_status(&answered).ends_with("; stored")
+    };
+    assert!(is_stored(SUNSET), "the origin's model is the one of all other levels");
+    assert!(!is_stored(best), "it is not this level's");
+    let mut own = caption_response("Hello");
+    own.model = "large".to_owned();
+    let sent = serde_json::json!(own).to_string();
+    deployment.set_origin(move |_| Ok(answer(200, JSON, &sent)));
+    assert!(is_stored(best));
+    assert!(is_hit(&deployment.send(generate(best))) && is_hit(&deployment.send(generate(SUNSET))));
+}
+
+#[test]
 fn an_answer_to_nearly_the_same_is_passed_on_and_kept_nowhere() {
     let mut near = caption_response("Hello");
     near.warnings.push(Warning { code: WarningCode::AnsweredByNearDuplicate, detail: "nearly".to_owned() });

@@ -80,6 +80,12 @@ impl Deployment {
         Self { config: Config::read(text).map(Rc::new), ..Self::with_origin(answering) }
     }
 
+    /// With the given `MODEL`.
+    pub(crate) fn with_models(models: &'static str) -> Self {
+        let text = |name| if name == "MODEL" { Some(models.to_owned()) } else { binding(name) };
+        Self { config: Config::read(text).map(Rc::new), ..Self::new() }
+    }
+
     pub(crate) fn set_origin(
         &self,
         answering: impl Fn(&OutgoingRequest) -> Result<IncomingResponse, FetchError> + 'static,

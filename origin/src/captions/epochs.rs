@@ -21,6 +21,7 @@ use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::CacheKey;
 use lede_shared::policy::POLICY;
 use lede_shared::purge::PurgeScope;
+use lede_shared::served_models::ServedModels;
 use lede_shared::signature::Claims;
 use redis::RedisResult;
 use tokio::time::MissedTickBehavior;
@@ -73,16 +74,16 @@ pub struct Epochs(Arc<Inner>);
 struct Inner {
     known: RwLock<KnownEpochs>,
     /// Whose purges concern every key of this process.
-    shared: [PurgeScope; 3],
+    shared: Vec<PurgeScope>,
     file: Option<EpochFile>,
     /// One writes at a time.
     writing: Mutex<()>,
 }
 
 impl Epochs {
-    /// What the file in `folder` says, for keys of what `model` writes. Without a folder nothing outlives the process.
+    /// What the file in `folder` says, for keys of what any of `models` writes. Without a folder nothing outlives the process.
     #[must_use]
-    pub fn open(model: &str, folder: Option<&Path>) -> Self {
+    pub fn open(models: &ServedModels, folder: Option<&Path>) -> Self {
         let file = folder.map(EpochFile::in_folder);
         let mut known = KnownEpochs::default();
         match file.as_ref().map(EpochFile::read) {
@@ -93,8 +94,9 @@ impl Epochs {
                 known.purge(&PurgeScope::All, clock::now().0);
             }
         }
-        let shared =
-            [PurgeScope::All, PurgeScope::Model(model.to_owned()), PurgeScope::Policy(POLICY.version.to_owned())];
+        let models = models.ids().into_iter().map(|id| PurgeScope::Model(id.to_owned()));
+        let others = [PurgeScope::All, PurgeScope::Policy(POLICY.version.to_owned())];
+        let shared = others.into_iter().chain(models).collect();
         Self(Arc::new(Inner { known: RwLock::new(known), shared, file, writing: Mutex::default() }))
     }
 

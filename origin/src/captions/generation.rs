@@ -15,10 +15,10 @@ use super::rules::Demands;
 use super::writers::Assignment;
 use super::{CaptionError, compose};
 use crate::admission::{Admission, Entrance, Permit};
-use crate::engine::constraint::{CaptionRules, Constraint, ConstraintError, PreparedConstraint};
-use crate::engine::sampler::{Sampling, StreamSeed};
+use crate::engine::constraint::{Constraint, ConstraintError, PreparedConstraint};
 use crate::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
 use crate::engine::{AwaitedSequence, EngineHandle, EngineStatus, SubmitError};
+use crate::model_registry::OneTokenError;
 use crate::models::Model;
 
 /// What a caller is told to wait while the model loads.
@@ -133,30 +133,6 @@ impl Generator<'_> {
         Ok(Generation { variants, description_was_cut: shared.prompt.description_was_cut, cost })
     }
 
-    /// The shortest generation there is.
-    pub(super) async fn write_one_token(&self, deadline: Instant) -> Result<(), CaptionError> {
-        let rules = CaptionRules {
-            caption_utf16_max: 1,
-            caption_pieces_max: 1,
-            completion_pieces_max: 1,
-            ..CaptionRules::default()
-        };
-        let constraint = self.model.constraints().prepare(rules).map_err(not_prepared)?;
-        let sequence = self.engine.submit(SequenceRequest {
-            // Any entry will do.
-            prompt_ids: [0].into(),
-            constraint: Constraint::new(constraint),
-            sampling: Sampling::Greedy,
-            stream_seed: StreamSeed::default(),
-            completion_tokens_max: 1,
-            priority: Priority::Critical,
-            deadline,
-            listener: None,
-        });
-        let outcome = sequence.map_err(not_submitted)?.await.map_err(|_| engine_lost())?;
-        outcome.map(|_| ()).map_err(|error| self.not_finished(error))
-    }
-
     pub(super) fn check_ready(&self) -> Result<(), CaptionError> {
         match self.engine.status() {
             EngineStatus::Ready(_) => Ok(()),
@@ -231,21 +207,9 @@ impl Generator<'_> {
         let mut written = Vec::with_capacity(round.count);
         for sequence in pending {
             let outcome = sequence.await.map_err(|_| RoundError::EngineGone)?;
-            written.push(outcome.map_err(|error| RoundError::Failed(self.not_finished(error)))?);
+            written.push(outcome.map_err(|error| RoundError::Failed(not_finished(error)))?);
         }
         Ok(written)
-    }
-
-    fn not_finished(&self, error: SequenceError) -> CaptionError {
-        match error {
-            SequenceError::DeadlineExceeded => CaptionError::DeadlineExceeded,
-            SequenceError::Cancelled => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
-            // It is known, and being seen to.
-            SequenceError::BackendLost => not_ready(),
-            SequenceError::BackendFailed | SequenceError::NothingToChoose | SequenceError::ConstraintFailed => {
-                CaptionError::Internal(error.to_string())
-            }
-        }
     }
 }
 
@@ -276,6 +240,17 @@ fn engine_lost() -> CaptionError {
     CaptionError::NotReady { retry_after_s: RETRY_AFTER_LOADING_S }
 }
 
+impl From<OneTokenError> for CaptionError {
+    fn from(error: OneTokenError) -> Self {
+        match error {
+            OneTokenError::NotPrepared(error) => not_prepared(error),
+            OneTokenError::NotSubmitted(error) => not_submitted(error),
+            OneTokenError::Lost(_) => engine_lost(),
+            OneTokenError::NotFinished(error) => not_finished(error),
+        }
+    }
+}
+
 fn not_prepared(error: ConstraintError) -> CaptionError {
     CaptionError::Internal(error.to_string())
 }
@@ -284,5 +259,17 @@ fn not_submitted(error: SubmitError) -> CaptionError {
     match error {
         SubmitError::NotReady => CaptionError::NotReady { retry_after_s: RETRY_AFTER_LOADING_S },
         SubmitError::Full => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
+    }
+}
+
+fn not_finished(error: SequenceError) -> CaptionError {
+    match error {
+        SequenceError::DeadlineExceeded => CaptionError::DeadlineExceeded,
+        SequenceError::Cancelled => CaptionError::Overloaded { retry_after_s: RETRY_AFTER_LOADING_S },
+        // It is known, and being seen to.
+        SequenceError::BackendLost => not_ready(),
+        SequenceError::BackendFailed | SequenceError::NothingToChoose | SequenceError::ConstraintFailed => {
+            CaptionError::Internal(error.to_string())
+        }
     }
 }

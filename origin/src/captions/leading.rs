@@ -102,7 +102,7 @@ impl Inner {
     ) -> Outcome {
         let Asking { deadline, priority, endpoint, is_behind, .. } = asking;
         let assignment = Assignment { request, key: &key, deadline, progress, priority, endpoint, is_behind };
-        let (generation, author) = self.sources.writers().write(assignment).await?;
+        let (generation, author) = self.sources.write(assignment).await?;
         let (queue_time, device_time) =
             (generation.cost.waited.unwrap_or_default(), generation.cost.device_time());
         let processing_time_ms = elapsed_ms(asking.started_at);
@@ -116,8 +116,8 @@ impl Inner {
             freshness: self.freshness_from_now(),
             device_ms: u32::try_from(device_time.as_millis()).unwrap_or(u32::MAX),
         };
-        let verdict =
-            cacheability(&response, self.sources.model_id(), POLICY.version, asking.cache_control.no_store);
+        let model = self.served.at(request.optimization_level());
+        let verdict = cacheability(&response, model, POLICY.version, asking.cache_control.no_store);
         let not_stored = match verdict {
             Cacheability::Storable => {
                 self.cache.put(key, entry.clone());

@@ -51,7 +51,7 @@ impl Captions {
     /// The same, with leave to look for near-duplicates on behalf of the caller of `claims`; without, where they are off.
     #[must_use]
     pub fn with_near(&self, asking: Asking, claims: &Claims) -> Asking {
-        let near_in = self.0.near.is_some().then(|| NamespaceDigest::of(&self.namespace(claims)));
+        let near_in = self.0.near.is_some().then(|| NamespaceDigest::of(&self.namespace(self.model_id(), claims)));
         Asking { near_in, ..asking }
     }
 

@@ -5,95 +5,72 @@ use std::time::Instant;
 use lede_shared::api::ValidRequest;
 use lede_shared::cache_key::CacheKey;
 use lede_shared::plan::Priority;
+use lede_shared::served_models::ServedModels;
 
 use super::candidate::Candidate;
 use super::generation::{Generation, Generator};
 use super::progress::Progress;
 use super::rules::Demands;
-use super::{CaptionError, remote_writer};
-use crate::admission::{Admission, Endpoint};
+use super::{CaptionError, plan, remote_writer};
+use crate::admission::Endpoint;
 use crate::config::RemoteRole;
-use crate::engine::{EngineHandle, EngineStatus};
-use crate::models::{Dialect, OpeningModel};
+use crate::model_registry::{LocalModel, ModelRegistry, Seat};
+use crate::models::Dialect;
 use crate::remote::Remote;
 
 /// Share of the time that a primary provider leaves for the local model, as a divisor.
 const TIME_FOR_LOCAL: u32 = 4;
 
-/// The model of this process and the way to it.
-#[derive(Debug)]
-pub struct LocalModel {
-    /// Its text side, which may still be read.
-    pub model: OpeningModel,
-    /// Its device.
-    pub engine: EngineHandle,
-    /// Who may wait for the device.
-    pub admission: Admission,
-}
-
-impl LocalModel {
-    /// `None` until the text side is read, which is before the engine is ready.
-    fn generator(&self) -> Option<Generator<'_>> {
-        self.model.get().map(|model| Generator { model, engine: &self.engine, admission: &self.admission })
-    }
-
-    fn is_ready(&self) -> bool {
-        matches!(self.engine.status(), EngineStatus::Ready(_))
-    }
-}
-
 /// Everybody who can write captions. At least one of them is there.
 #[derive(Debug)]
 pub struct CaptionSources {
-    /// The local model, unless it could not be opened.
-    pub local: Option<LocalModel>,
+    /// The models of this process, if it has any.
+    pub registry: ModelRegistry,
     /// The remote provider and what it is for.
     pub remote: Option<(RemoteRole, Remote)>,
 }
 
 impl CaptionSources {
-    /// Who should write: the name that stands in every key. Whoever stands in is named in the answer only.
-    pub(crate) fn model_id(&self) -> &str {
-        match (&self.remote, &self.local) {
-            (Some((RemoteRole::Primary, remote)), _) => remote.model(),
-            (_, Some(local)) => local.model.id(),
-            (Some((RemoteRole::Fallback, remote)), None) => remote.model(),
-            (None, None) => "",
+    /// Who should write: the names that stand in keys. Whoever stands in is named in the answer only.
+    #[must_use]
+    pub fn served(&self) -> ServedModels {
+        match (&self.remote, self.registry.primary()) {
+            (Some((RemoteRole::Primary, remote)), _) | (Some((RemoteRole::Fallback, remote)), None) => {
+                ServedModels::one(remote.model())
+            }
+            (_, Some(_)) | (None, None) => self.registry.served().clone(),
         }
     }
 
     /// Can somebody write now?
     pub(super) fn is_ready(&self) -> bool {
         let remote = self.remote.as_ref().is_some_and(|(_, remote)| remote.is_usable());
-        remote || self.local.as_ref().is_some_and(LocalModel::is_ready)
+        remote || self.registry.primary().is_some_and(LocalModel::is_ready)
     }
 
     /// Has the one that should write nothing else to do? What nobody waits for is begun only then.
     pub(super) fn is_idle(&self) -> bool {
-        match (&self.remote, &self.local) {
+        match (&self.remote, self.registry.primary()) {
             (Some((RemoteRole::Primary, remote)), _) | (Some((_, remote)), None) => remote.is_usable(),
-            (_, Some(local)) => local.is_ready() && local.admission.is_idle(),
+            (_, Some(local)) => local.is_ready() && self.registry.is_idle(),
             (None, None) => false,
         }
     }
 
     /// Does every answer cost money? Then none is made on a guess.
-    pub(super) const fn is_paid_for(&self) -> bool {
-        matches!((&self.remote, &self.local), (Some((RemoteRole::Primary, _)), _) | (Some(_), None))
+    pub(super) fn is_paid_for(&self) -> bool {
+        matches!((&self.remote, self.registry.primary()), (Some((RemoteRole::Primary, _)), _) | (Some(_), None))
     }
 
-    /// Can an answer of so many sequences be expected before `deadline`, by anybody?
-    pub(super) fn can_write_before(&self, deadline: Instant, sequences: usize, priority: Priority) -> bool {
+    /// Can an answer to `request` be expected before `deadline`, by anybody?
+    pub(super) fn can_write_before(&self, deadline: Instant, request: &ValidRequest, priority: Priority) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
-        let is_in_time = |local: &LocalModel| {
+        let sequences = plan::sequences(request);
+        let is_in_time = |local: LocalModel| {
             local.is_ready() && local.admission.expected_wait(sequences, priority).is_none_or(|wait| wait <= left)
         };
         let remote = self.remote.as_ref().is_some_and(|(_, remote)| remote.is_usable());
-        remote || self.local.as_ref().is_some_and(is_in_time)
-    }
-
-    pub(super) fn writers(&self) -> Writers<'_> {
-        Writers { local: self.local.as_ref().and_then(LocalModel::generator), remote: self.remote.as_ref() }
+        remote || self.registry.writing_at(request.optimization_level()).is_some_and(is_in_time)
     }
 }
 
@@ -112,15 +89,6 @@ pub(super) struct Assignment<'a> {
     pub(super) is_behind: bool,
 }
 
-/// Everybody who can write now.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Writers<'a> {
-    /// The local model, once it is opened.
-    pub(super) local: Option<Generator<'a>>,
-    /// The provider and what it is for.
-    pub(super) remote: Option<&'a (RemoteRole, Remote)>,
-}
-
 /// Who wrote an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Author {
@@ -132,22 +100,18 @@ pub(super) struct Author {
     pub(super) is_fallback: bool,
 }
 
-impl<'a> Writers<'a> {
-    /// The local model, if it could write now.
-    pub(super) fn ready_local(&self) -> Option<Generator<'a>> {
-        self.local.filter(|local| local.check_ready().is_ok())
-    }
-
+impl CaptionSources {
     /// All variants of the request, and who wrote them.
     ///
     /// # Errors
     /// Those of the one that should have written, when nobody stands in for it.
     pub(super) async fn write(&self, assignment: Assignment<'_>) -> Result<(Generation, Author), CaptionError> {
-        let Some((role, remote)) = self.remote else { return self.locally(assignment, false).await };
+        let Some((role, remote)) = &self.remote else { return self.locally(assignment, false).await };
         let Assignment { request, deadline, is_behind, .. } = assignment;
         match role {
             RemoteRole::Primary => {
-                let has_stand_in = !is_behind && self.ready_local().is_some();
+                let is_local_ready = self.registry.primary().is_some_and(LocalModel::is_ready);
+                let has_stand_in = !is_behind && is_local_ready;
                 let until = if has_stand_in { leaving_time(deadline) } else { deadline };
                 match remotely(remote, request, until, false).await {
                     Err(error) if has_stand_in => {
@@ -167,16 +131,51 @@ impl<'a> Writers<'a> {
         }
     }
 
+    /// By the level's own model, or the primary in its place: nobody waits for a model to be loaded.
     async fn locally(
         &self,
         assignment: Assignment<'_>,
         is_fallback: bool,
     ) -> Result<(Generation, Author), CaptionError> {
-        let local = self.local.ok_or_else(super::generation::not_ready)?;
-        let generation = local.generate(assignment).await?;
-        let is_embedded = matches!(local.model.dialect(), Dialect::Markers(_));
-        Ok((generation, Author { model: local.model.id().to_owned(), is_embedded, is_fallback }))
+        let Assignment { request, is_behind, .. } = assignment;
+        let lease = match self.registry.seat(request.optimization_level(), is_behind) {
+            Seat::Primary => return self.by_primary(assignment, is_fallback).await,
+            Seat::Own(lease) => lease,
+            // It would be made in vain: nobody keeps what another model wrote.
+            Seat::Away if is_behind => return Err(super::generation::not_ready()),
+            Seat::Away => return self.by_primary(assignment, true).await,
+        };
+        match by(lease.local(), assignment, is_fallback).await {
+            Err(error) if !is_behind && lets_primary_stand_in(&error) => {
+                tracing::warn!(%error, "the primary model stands in for a level's own");
+                self.by_primary(assignment, true).await.map_err(|second| neither(error, &second))
+            }
+            outcome => outcome,
+        }
     }
+
+    async fn by_primary(
+        &self,
+        assignment: Assignment<'_>,
+        is_fallback: bool,
+    ) -> Result<(Generation, Author), CaptionError> {
+        let local = self.registry.primary().ok_or_else(super::generation::not_ready)?;
+        let _in_use = self.registry.use_primary();
+        by(local, assignment, is_fallback).await
+    }
+}
+
+async fn by(
+    local: &LocalModel,
+    assignment: Assignment<'_>,
+    is_fallback: bool,
+) -> Result<(Generation, Author), CaptionError> {
+    // The text side is read before the engine is ready.
+    let model = local.model.get().ok_or_else(super::generation::not_ready)?;
+    let generator = Generator { model, engine: &local.engine, admission: &local.admission };
+    let generation = generator.generate(assignment).await?;
+    let is_embedded = matches!(model.dialect(), Dialect::Markers(_));
+    Ok((generation, Author { model: model.id().to_owned(), is_embedded, is_fallback }))
 }
 
 async fn remotely(
@@ -216,4 +215,10 @@ const fn lets_another_stand_in(error: &CaptionError) -> bool {
             | CaptionError::GenerationFailed
             | CaptionError::Internal(_)
     )
+}
+
+/// Is a level's own model down or out of its depth? One that is full shares its device with the primary: more work there
+/// would help nobody.
+const fn lets_primary_stand_in(error: &CaptionError) -> bool {
+    matches!(error, CaptionError::NotReady { .. } | CaptionError::GenerationFailed | CaptionError::Internal(_))
 }

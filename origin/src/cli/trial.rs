@@ -45,6 +45,7 @@ async fn write_caption(folder: &Path, config: &Config) -> Result<(), String> {
     config.model.model_precision = Default::default();
     // Nobody else may answer for it.
     config.remote.provider = None;
+    config.models = Default::default();
     // Nothing is looked up, kept or learnt.
     config.cache.cold = ColdChoice::Off;
     let app = App::build(config).map_err(|error| error.to_string())?;

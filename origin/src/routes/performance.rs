@@ -6,6 +6,7 @@ pub mod description;
 mod fields;
 mod manage;
 pub mod memory;
+pub mod models;
 mod summary;
 pub mod tasks;
 
@@ -28,6 +29,8 @@ pub const AI_PATH: &str = "/performance/ai";
 pub const TASKS_STATS_PATH: &str = "/performance/tasks/stats";
 /// Ends sequences.
 pub const TASKS_MANAGE_PATH: &str = "/performance/tasks/manage";
+/// Loads, unloads, pins and unpins models.
+pub const MODELS_MANAGE_PATH: &str = "/performance/models/manage";
 /// Gives up memory that is kept for speed.
 pub const MEMORY_CLEANUP_PATH: &str = "/performance/memory/cleanup";
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lede_origin::cache::TieredCache;
 use lede_origin::captions::{Asking, BackgroundSettings, CaptionSources, Captions, Epochs, Sharing};
 use lede_origin::config::Config;
+use lede_origin::model_registry::ModelRegistry;
 use lede_shared::api::{CaptionRequest, ValidRequest};
 use lede_shared::api_key::TenantId;
 use lede_shared::cache_key::CacheKey;
@@ -113,9 +114,9 @@ impl Noting {
     fn new() -> Self {
         let config = Config::read(&Default::default()).expect("nothing set is a sound configuration");
         let cache = TieredCache::new(config.cache.memory_settings(), None);
-        let sharing = Sharing::alone(Epochs::open("nobody", None));
         let behind = BackgroundSettings { popular_file: None, ..config.background.settings(&config.cache) };
-        let nobody = CaptionSources { local: None, remote: None };
+        let nobody = CaptionSources { registry: ModelRegistry::empty(), remote: None };
+        let sharing = Sharing::alone(Epochs::open(&nobody.served(), None));
         let captions = Captions::new(nobody, (cache, sharing), config.cache.caption_settings(), behind);
         let claims = Claims::of(TenantId::parse("acme").expect("a tenant"));
         let request = |number: usize| {

@@ -188,7 +188,8 @@ impl Group {
     fn store(&self, pending: &Pending, response: &CaptionResponse) -> bool {
         let context = &self.context;
         let Some(opened) = &self.opened else { return false };
-        let is_storable = response_cache::storable(context, response) == Cacheability::Storable;
+        let verdict = response_cache::storable(context, &pending.wanted.request, response);
+        let is_storable = verdict == Cacheability::Storable;
         if is_storable {
             let freshness = context.config.lifetimes.record(opened.created);
             response_cache::revalidated(context, &pending.wanted.key);

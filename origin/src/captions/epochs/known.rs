@@ -20,8 +20,8 @@ impl KnownEpochs {
         self.0.get(scope).copied().unwrap_or(0)
     }
 
-    /// What goes into keys of what `model` writes under `policy`: for `tenant` alone, or for all that share.
-    pub(super) fn sum(&self, shared: &[PurgeScope; 3], tenant: Option<&TenantId>) -> u64 {
+    /// What goes into keys that all of `shared` concern: for `tenant` alone, or for all that share.
+    pub(super) fn sum(&self, shared: &[PurgeScope], tenant: Option<&TenantId>) -> u64 {
         let own = tenant.map_or(0, |tenant| self.of(&PurgeScope::Tenant(tenant.clone())));
         shared.iter().fold(own, |sum, scope| sum + self.of(scope))
     }

@@ -13,6 +13,7 @@ use crate::engine::{EngineCondition, EngineStats, EngineStatus};
 use crate::error::ApiError;
 use crate::extract::Principal;
 use crate::middleware::RequestContext;
+use crate::model_registry::ModelsReport;
 
 /// The engine, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -27,6 +28,8 @@ pub struct AiSummary {
     pub condition: EngineCondition,
     /// What has been done, and how fast.
     pub engine: EngineStats,
+    /// All models, and the room that they have.
+    pub registry: ModelsReport,
 }
 
 /// Sizes of a loaded model on its device.
@@ -67,6 +70,7 @@ impl AiSummary {
             shape,
             condition: app.engine.condition(),
             engine: app.engine.counters().stats(Instant::now()),
+            registry: app.registry.report(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! These routes in the description of the API. They are the origin's alone, so they join the document here.
 
 mod engine;
+mod models;
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
@@ -25,10 +26,12 @@ pub fn added_to(document: &str) -> String {
     if let Some(paths) = document.pointer_mut("/paths").and_then(Value::as_object_mut) {
         paths.extend(routes());
         paths.extend(engine::routes());
+        paths.extend(models::routes());
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         schemas.extend(all_schemas());
         schemas.extend(engine::schemas());
+        schemas.extend(models::schemas());
     }
     if let Some(tags) = document.pointer_mut("/tags").and_then(Value::as_array_mut) {
         tags.push(json!({ "name": TAG, "description": "How the origin runs, for keys with the scope `admin`" }));
@@ -232,7 +235,7 @@ mod tests {
         let properties = |name: &str| fields(&described["components"]["schemas"][name]["properties"]);
         assert_eq!(fields(&summary()), properties("CacheSummary"));
         assert_eq!(fields(&stats()), properties("CacheStats"));
-        for (example, name) in engine::examples() {
+        for (example, name) in engine::examples().into_iter().chain(models::examples()) {
             assert_eq!(fields(&example), properties(name), "{name}");
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
+use futures_util::future::join_all;
 use lede_shared::problem::{FieldErrorCode, Problem};
 use serde::Serialize;
 use serde_json::Value;
@@ -13,24 +14,22 @@ use super::fields::{fault, object, only};
 use super::{Unkept, log, unkept};
 use crate::app::{App, AppState};
 use crate::cache::Tier;
+use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::extract::AuthorizedBody;
 use crate::middleware::RequestContext;
+use crate::process_memory::resident_bytes;
 
 const BODY_BYTES_MAX: usize = 1_024;
 /// The engine answers between steps; one that hangs does not.
 const ENGINE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// Where Linux says how much memory the process has, in pages.
-const STATM: &str = "/proc/self/statm";
-/// On every machine that Linux's default configuration is for.
-const PAGE_BYTES: u64 = 4_096;
 
 /// What is in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MemoryState {
     /// Memory of the whole process, where the system says it. What is given up may be kept by the allocator for a while.
     pub resident_bytes: Option<u64>,
-    /// Blocks of attention memory in use on the device.
+    /// Blocks of attention memory in use on the device, by all loaded models.
     pub kv_blocks_used: u64,
     /// Positions of prompts that are kept for others that begin alike.
     pub prefix_positions_kept: u64,
@@ -43,7 +42,7 @@ pub struct MemoryState {
 pub struct MemoryCleaned {
     /// Was the hot tier emptied, too?
     pub force: bool,
-    /// Did the engine give up what it keeps? Not while it has no backend or hangs.
+    /// Did the engine of every loaded model give up what it keeps? Not while one has no backend or hangs.
     pub engine_answers: bool,
     /// Before.
     pub before: MemoryState,
@@ -61,13 +60,20 @@ pub async fn cleanup(
     let force = read(&authorized.body)?;
     log(&authorized.principal, &context, "memory cleanup");
     let before = MemoryState::of(&app).await;
-    let door = app.engine.door();
-    let given_up = tokio::time::timeout(ENGINE_ANSWERS_WITHIN, door.give_up_kept()).await;
+    let doors: Vec<_> = engines(&app).map(|engine| engine.door()).collect();
+    let giving_up = doors.iter().map(|door| tokio::time::timeout(ENGINE_ANSWERS_WITHIN, door.give_up_kept()));
+    let given_up = join_all(giving_up).await;
     if force {
         app.captions.clear_tier(Tier::Hot).await;
     }
-    let (engine_answers, after) = (given_up.unwrap_or(false), MemoryState::of(&app).await);
+    let engine_answers = given_up.into_iter().all(|given_up| given_up.unwrap_or(false));
+    let after = MemoryState::of(&app).await;
     Ok(unkept(MemoryCleaned { force, engine_answers, before, after }))
+}
+
+/// Of all loaded models.
+fn engines(app: &App) -> impl Iterator<Item = EngineHandle> {
+    app.registry.loaded().into_iter().map(|(_, local)| local.engine)
 }
 
 /// Reads `{}` or `{"force": true}`.
@@ -83,18 +89,15 @@ fn read(body: &[u8]) -> Result<bool, Problem> {
 
 impl MemoryState {
     async fn of(app: &App) -> Self {
-        let engine = app.engine.counters().stats(std::time::Instant::now());
+        let now = std::time::Instant::now();
+        let engines: Vec<_> = engines(app).map(|engine| engine.counters().stats(now)).collect();
         Self {
-            resident_bytes: std::fs::read_to_string(STATM).ok().and_then(|statm| resident_bytes(&statm)),
-            kv_blocks_used: engine.kv_blocks_used,
-            prefix_positions_kept: engine.prefix_positions_kept,
+            resident_bytes: resident_bytes(),
+            kv_blocks_used: engines.iter().map(|engine| engine.kv_blocks_used).sum(),
+            prefix_positions_kept: engines.iter().map(|engine| engine.prefix_positions_kept).sum(),
             hot_entries: app.captions.cache_stats().await.hot.entries,
         }
     }
-}
-
-fn resident_bytes(statm: &str) -> Option<u64> {
-    statm.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(PAGE_BYTES)
 }
 
 #[cfg(test)]
@@ -108,11 +111,5 @@ mod tests {
         for body in [r#"{"force": 1}"#, r#"{"all": true}"#, "7", ""] {
             assert!(read(body.as_bytes()).is_err(), "{body}");
         }
-    }
-
-    #[test]
-    fn resident_memory_is_the_second_number() {
-        assert_eq!(resident_bytes("300 25 7 1 0 9 0\n"), Some(25 * PAGE_BYTES));
-        assert_eq!(resident_bytes(""), None);
     }
 }

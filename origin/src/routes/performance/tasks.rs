@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
+use futures_util::future::join_all;
 use lede_shared::plan::Priority;
 use lede_shared::problem::{FieldErrorCode, Problem, ProblemCode};
 use serde::Serialize;
@@ -13,7 +14,8 @@ use utoipa::ToSchema;
 use super::fields::{fault, object, only, word};
 use super::{Unkept, log, unkept};
 use crate::admission::{AdmissionStats, ByPriority};
-use crate::app::AppState;
+use crate::app::{App, AppState};
+use crate::engine::EngineHandle;
 use crate::engine::door::{Cancel, SequenceListing, SequenceState};
 use crate::engine::scheduler::SequenceId;
 use crate::engine::stats::Distribution;
@@ -30,10 +32,10 @@ const ENGINE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 const ACTIONS: &str = "must be cancel";
 const PRIORITIES: &str = "must be low, normal, high or critical";
 
-/// Who is inside, and how those fared who were.
+/// Who is inside, with all loaded models together where nothing else is said, and how those fared who were.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct TaskStats {
-    /// Does the engine answer? If not, what follows of sequences is empty.
+    /// Does every engine answer? The sequences of one that does not are not told.
     pub engine_answers: bool,
     /// Sequences that wait for a place on the device.
     pub waiting: ByPriority<usize>,
@@ -41,18 +43,33 @@ pub struct TaskStats {
     pub running: ByPriority<usize>,
     /// Age of the oldest sequence, in milliseconds.
     pub oldest_ms: ByPriority<u64>,
-    /// How long sequences waited for a place on the device, in milliseconds.
+    /// How long sequences of the primary model waited for a place on the device, in milliseconds.
     pub queue_wait_ms: ByPriority<Distribution>,
-    /// Who was let in by the door before it, and who was not.
+    /// Who was let in by the door before the primary model, and who was not.
     pub admission: AdmissionStats,
+    /// The same of the other loaded models.
+    pub others: Vec<ModelTasks>,
     /// The oldest sequences; at most 100.
     pub sequences: Vec<Task>,
 }
 
-/// A sequence inside the engine.
+/// How those fared who asked for a level's own model.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ModelTasks {
+    /// Its name.
+    pub model: String,
+    /// How long sequences waited for a place on the device, in milliseconds.
+    pub queue_wait_ms: ByPriority<Distribution>,
+    /// Who was let in, and who was not.
+    pub admission: AdmissionStats,
+}
+
+/// A sequence inside an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Task {
-    /// Its name, by which it can be cancelled.
+    /// Which model writes it.
+    pub model: String,
+    /// Its name there, by which it can be cancelled.
     pub id: u64,
     /// How urgent it is.
     #[schema(value_type = String)]
@@ -85,10 +102,24 @@ pub async fn stats(
 ) -> Result<Unkept<TaskStats>, ApiError> {
     app.admin_door.pass(&principal)?;
     log(&principal, &context, "tasks stats");
-    let door = app.engine.door();
-    let listed = tokio::time::timeout(ENGINE_ANSWERS_WITHIN, door.list()).await;
-    let waits = app.engine.counters().stats(Instant::now()).queue_wait_ms;
-    Ok(unkept(TaskStats::of(listed.ok(), ByPriority::in_order(waits), app.admission.stats())))
+    let loaded = app.registry.loaded();
+    let listing = loaded.iter().map(|(_, local)| async {
+        tokio::time::timeout(ENGINE_ANSWERS_WITHIN, local.engine.door().list()).await.ok()
+    });
+    let listed = join_all(listing).await;
+    let others = loaded.iter().skip(usize::from(app.registry.primary().is_some()));
+    let others = others.map(|(name, local)| ModelTasks {
+        model: name.clone(),
+        queue_wait_ms: waits(&local.engine),
+        admission: local.admission.stats(),
+    });
+    let inside = loaded.iter().map(|(name, _)| name.as_str()).zip(listed).collect();
+    let primary = (waits(&app.engine), app.admission.stats());
+    Ok(unkept(TaskStats { others: others.collect(), ..TaskStats::of(inside, primary) }))
+}
+
+fn waits(engine: &EngineHandle) -> ByPriority<Distribution> {
+    ByPriority::in_order(engine.counters().stats(Instant::now()).queue_wait_ms)
 }
 
 /// `POST /performance/tasks/manage`.
@@ -98,30 +129,54 @@ pub async fn manage(
     authorized: AuthorizedBody<BODY_BYTES_MAX>,
 ) -> Result<Unkept<TasksManaged>, ApiError> {
     app.admin_door.pass(&authorized.principal)?;
-    let cancel = read(&authorized.body)?;
+    let (cancel, model) = read(&authorized.body)?;
     log(&authorized.principal, &context, "tasks cancel");
-    let door = app.engine.door();
-    let cancelled = tokio::time::timeout(ENGINE_ANSWERS_WITHIN, door.cancel(cancel)).await;
-    let hangs = |_| Problem::new(ProblemCode::NotReady, "the engine does not answer").retry_after(1);
-    Ok(unkept(TasksManaged { action: "cancel", cancelled: cancelled.map_err(hangs)? }))
+    let cancelling = engines(&app, &cancel, model.as_deref())?.into_iter().map(|engine| {
+        let (door, cancel) = (engine.door(), cancel.clone());
+        async move { tokio::time::timeout(ENGINE_ANSWERS_WITHIN, door.cancel(cancel)).await }
+    });
+    let hangs = |_| Problem::new(ProblemCode::NotReady, "an engine does not answer").retry_after(1);
+    let cancelled: Result<Vec<usize>, Problem> =
+        join_all(cancelling).await.into_iter().map(|cancelled| cancelled.map_err(hangs)).collect();
+    Ok(unkept(TasksManaged { action: "cancel", cancelled: cancelled?.into_iter().sum() }))
 }
 
-/// Reads `{"action": "cancel", "id": 7}` or `{"action": "cancel", "priority": "low"}`.
-fn read(body: &[u8]) -> Result<Cancel, Problem> {
+/// Whose sequences are meant: those of `model`; without one all models' by priority, and the primary's by id, since each
+/// engine counts for itself.
+fn engines(app: &App, cancel: &Cancel, model: Option<&str>) -> Result<Vec<EngineHandle>, Problem> {
+    let Some(model) = model else {
+        return Ok(match cancel {
+            Cancel::Ids(_) => vec![app.engine.clone()],
+            Cancel::Priority(_) => app.registry.loaded().into_iter().map(|(_, local)| local.engine).collect(),
+        });
+    };
+    let named = app.registry.name_of(model);
+    let loaded = app.registry.loaded().into_iter().find(|(name, _)| Some(name.as_str()) == named);
+    let engine = loaded.map(|(_, local)| local.engine);
+    Ok(vec![engine.ok_or_else(|| fault("/model", FieldErrorCode::UnknownValue, "must name a loaded model"))?])
+}
+
+/// Reads `{"action": "cancel", "id": 7}` or `{"action": "cancel", "priority": "low"}`, with or without a `model`.
+fn read(body: &[u8]) -> Result<(Cancel, Option<String>), Problem> {
     let fields = object(body)?;
     if word(&fields, "action", ACTIONS)? != "cancel" {
         return Err(fault("/action", FieldErrorCode::UnknownValue, ACTIONS));
     }
-    only(&fields, &["action", "id", "priority"])?;
-    match (fields.get("id"), fields.contains_key("priority")) {
-        (Some(_), true) => Err(fault("/priority", FieldErrorCode::Conflict, "send it or id, not both")),
+    only(&fields, &["action", "id", "priority", "model"])?;
+    let model = fields.contains_key("model").then(|| word(&fields, "model", "must be a model's name"));
+    let model = model.transpose()?.map(str::to_owned);
+    let cancel = match (fields.get("id"), fields.contains_key("priority")) {
+        (Some(_), true) => return Err(fault("/priority", FieldErrorCode::Conflict, "send it or id, not both")),
         (Some(id), false) => match id.as_u64() {
-            Some(id) => Ok(Cancel::Ids(vec![SequenceId(id)])),
-            None => Err(fault("/id", FieldErrorCode::WrongType, "must be a whole number from 0")),
+            Some(id) => Cancel::Ids(vec![SequenceId(id)]),
+            None => return Err(fault("/id", FieldErrorCode::WrongType, "must be a whole number from 0")),
         },
-        (None, true) => priority(&fields).map(Cancel::Priority),
-        (None, false) => Err(fault("/id", FieldErrorCode::Missing, "is required where there is no priority")),
-    }
+        (None, true) => priority(&fields).map(Cancel::Priority)?,
+        (None, false) => {
+            return Err(fault("/id", FieldErrorCode::Missing, "is required where there is no priority"));
+        }
+    };
+    Ok((cancel, model))
 }
 
 fn priority(fields: &Map<String, Value>) -> Result<Priority, Problem> {
@@ -130,16 +185,19 @@ fn priority(fields: &Map<String, Value>) -> Result<Priority, Problem> {
 }
 
 impl TaskStats {
+    /// Of what each model's engine lists; nothing where it does not answer.
     fn of(
-        listed: Option<Vec<SequenceListing>>,
-        queue_wait_ms: ByPriority<Distribution>,
-        admission: AdmissionStats,
+        inside: Vec<(&str, Option<Vec<SequenceListing>>)>,
+        (queue_wait_ms, admission): (ByPriority<Distribution>, AdmissionStats),
     ) -> Self {
-        let engine_answers = listed.is_some();
-        let mut listed = listed.unwrap_or_default();
-        listed.sort_by_key(|listing| std::cmp::Reverse(listing.age));
+        let engine_answers = inside.iter().all(|(_, listed)| listed.is_some());
+        let mut listed: Vec<(&str, SequenceListing)> = inside
+            .into_iter()
+            .flat_map(|(model, listed)| listed.into_iter().flatten().map(move |listing| (model, listing)))
+            .collect();
+        listed.sort_by_key(|(_, listing)| std::cmp::Reverse(listing.age));
         let (mut waiting, mut running, mut oldest_ms) = ([0; 4], [0; 4], [0; 4]);
-        for listing in &listed {
+        for (_, listing) in &listed {
             let priority = listing.priority as usize;
             let runs = matches!(listing.state, SequenceState::Prefilling | SequenceState::Decoding);
             *(if runs { &mut running[priority] } else { &mut waiting[priority] }) += 1;
@@ -152,14 +210,16 @@ impl TaskStats {
             oldest_ms: ByPriority::in_order(oldest_ms),
             queue_wait_ms,
             admission,
+            others: Vec::new(),
             sequences: listed.iter().take(SEQUENCES_TOLD_MAX).map(Task::of).collect(),
         }
     }
 }
 
 impl Task {
-    fn of(listing: &SequenceListing) -> Self {
+    fn of((model, listing): &(&str, SequenceListing)) -> Self {
         Self {
+            model: (*model).to_owned(),
             id: listing.id.0,
             priority: listing.priority,
             state: listing.state,
@@ -180,8 +240,12 @@ mod tests {
 
     #[test]
     fn whom_to_cancel_is_read_and_what_cannot_be_done_is_pointed_at() {
-        assert_eq!(read(br#"{"action": "cancel", "id": 7}"#).unwrap(), Cancel::Ids(vec![SequenceId(7)]));
-        assert_eq!(read(br#"{"action": "cancel", "priority": "low"}"#).unwrap(), Cancel::Priority(Priority::Low));
+        let seventh = Cancel::Ids(vec![SequenceId(7)]);
+        assert_eq!(read(br#"{"action": "cancel", "id": 7}"#).unwrap(), (seventh.clone(), None));
+        let of_one = read(br#"{"action": "cancel", "id": 7, "model": "large"}"#).unwrap();
+        assert_eq!(of_one, (seventh, Some("large".to_owned())));
+        let low = read(br#"{"action": "cancel", "priority": "low"}"#).unwrap();
+        assert_eq!(low, (Cancel::Priority(Priority::Low), None));
         for (body, pointer, code) in [
             ("[]", "", FieldErrorCode::WrongType),
             ("{}", "/action", FieldErrorCode::Missing),
@@ -191,6 +255,7 @@ mod tests {
             (r#"{"action": "cancel", "priority": "urgent"}"#, "/priority", FieldErrorCode::UnknownValue),
             (r#"{"action": "cancel", "priority": 3}"#, "/priority", FieldErrorCode::WrongType),
             (r#"{"action": "cancel", "id": 1, "priority": "low"}"#, "/priority", FieldErrorCode::Conflict),
+            (r#"{"action": "cancel", "id": 1, "model": 2}"#, "/model", FieldErrorCode::WrongType),
             (r#"{"action": "cancel", "id": 1, "force": true}"#, "/force", FieldErrorCode::UnknownField),
         ] {
             let problem = read(body.as_bytes()).unwrap_err();

@@ -48,13 +48,14 @@ fn manage_request() -> Value {
     let by = |name: &str, schema: Value| {
         json!({
             "type": "object",
-            "properties": { "action": action, name: schema },
+            "properties": { "action": action, name: schema, "model": { "type": "string" } },
             "required": ["action", name],
             "additionalProperties": false,
         })
     };
     json!({
-        "description": "`cancel` ends a sequence, or all of a priority, at the next step. Their callers are told 503.",
+        "description": "`cancel` ends a sequence, or all of a priority, at the next step. Their callers are told 503. An id is \
+            the primary model's where no other loaded `model` is named; a priority is every loaded model's.",
         "oneOf": [
             by("id", json!({ "type": "integer", "minimum": 0 })),
             by("priority", json!({ "type": "string", "enum": ["low", "normal", "high", "critical"] })),
@@ -95,6 +96,7 @@ fn ai() -> Value {
             "restarts": 0, "failures": 0, "threads_abandoned": 0, "last_failure": null,
         },
         "engine": engine,
+        "registry": super::models::report(),
     })
 }
 
@@ -114,8 +116,9 @@ fn tasks() -> Value {
             "refused": each(refused(7), refused(0), refused(0)),
             "drain_rate_per_s": 41.5,
         },
+        "others": [],
         "sequences": [{
-            "id": 4_711, "priority": "low", "state": "waiting", "age_ms": 2_104, "prompt_tokens": 38, "completion_tokens": 0,
+            "model": "lede-nano", "id": 4_711, "priority": "low", "state": "waiting", "age_ms": 2_104, "prompt_tokens": 38, "completion_tokens": 0,
         }],
     })
 }
