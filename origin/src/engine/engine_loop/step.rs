@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::EngineLoop;
 use crate::backend::{BackendError, FailureKind, RowWork, Selected, Selection};
-use crate::engine::scheduler::{SequenceId, Unread, shares};
+use crate::engine::scheduler::{SequenceId, Standing, StepRoom, Unread, outranked, shares};
 use crate::engine::sequence::Sequence;
 use crate::engine::speculation::{GUESSED_TOKENS_MAX, guess};
 use crate::engine::stats::{count, micros};
@@ -13,6 +13,8 @@ use crate::engine::stats::{count, micros};
 #[derive(Debug, Default)]
 pub(super) struct Step {
     readers: Vec<SequenceId>,
+    /// How many of them go on writing.
+    writers: usize,
     /// Entries of prompts.
     prefilled_tokens: usize,
     /// Entries that were chosen before.
@@ -23,12 +25,9 @@ pub(super) struct Step {
 impl EngineLoop {
     /// Each running row's chosen entries, with guesses behind them when that pays, and as much of prompts as there is room
     /// for.
-    pub(super) fn plan_step(&mut self) -> Step {
-        let Self { sequences, scheduler, speculation, rows, limits, .. } = self;
-        let unread = |id| {
-            sequences.get(&id).map_or(Unread { ids: 0, is_prompt: false }, |sequence: &Sequence| sequence.unread())
-        };
-        let shares = shares(scheduler.running(), limits.step_tokens_max, unread);
+    pub(super) fn plan_step(&mut self, now: Instant) -> Step {
+        let shares = self.shares(now);
+        let Self { sequences, speculation, rows, .. } = self;
         // Where several entries of a row cost others their time, what is known already is read one by one, too.
         let takes_several = rows.backend.takes_guesses() || shares.len() == 1;
         let guesses = rows.backend.takes_guesses() && speculation.guesses(shares.len());
@@ -40,11 +39,33 @@ impl EngineLoop {
             let guessed_max = if guesses && !is_prompt { sequence.guessable().min(GUESSED_TOKENS_MAX) } else { 0 };
             let guess = guess(sequence.ids(), guessed_max).to_vec();
             sequence.prepare_step(ids, &guess);
+            step.writers += usize::from(!is_prompt);
             *(if is_prompt { &mut step.prefilled_tokens } else { &mut step.decoded_tokens }) += ids;
             step.guessed_tokens += guess.len();
             step.readers.push(id);
         }
         step
+    }
+
+    /// Who reads how much. Those far below the most urgent wait until it is done, where they would slow it down.
+    fn shares(&self, now: Instant) -> Vec<(SequenceId, usize)> {
+        let room = StepRoom { tokens_max: self.limits.step_tokens_max, chunk_tokens: self.times.chunk_tokens() };
+        let unread = |id| {
+            let sequence: Option<&Sequence> = self.sequences.get(&id);
+            sequence.map_or(Unread { ids: 0, is_prompt: false }, Sequence::unread)
+        };
+        let running = self.scheduler.running();
+        let outranked = outranked(running, now);
+        if !outranked.is_empty() && self.times.is_slowed_down(running.len() - outranked.len(), running.len()) {
+            let is_left = |standing: &&Standing| !outranked.contains(&standing.id);
+            let left: Vec<Standing> = running.iter().filter(is_left).copied().collect();
+            let shares = shares(&left, room, unread);
+            if !shares.is_empty() {
+                count(&self.counters.held_back, outranked.len());
+                return shares;
+            }
+        }
+        shares(running, room, unread)
     }
 
     /// Has the device take the step; tells what was written and notes what it took.
@@ -64,6 +85,9 @@ impl EngineLoop {
         let took = ended_at.duration_since(begun_at);
         if step.prefilled_tokens == 0 {
             self.speculation.note_step(step.readers.len(), step.guessed_tokens > 0, written, took);
+        }
+        if outcome.is_ok() {
+            self.times.note(step.writers, step.prefilled_tokens, took);
         }
         let counters = &self.counters;
         count(&counters.decode_steps, 1);
