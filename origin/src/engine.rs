@@ -43,8 +43,8 @@ pub struct EngineLimits {
     /// Entries that a step reads at most, as long as there are prompts to be read: what running rows need first, then
     /// prompts, fewer where that would take long.
     pub step_tokens_max: usize,
-    /// How long a step that reads prompts may take, so that those who write do not wait for it; where their own steps are
-    /// slow, it may take twice as long as those.
+    /// How long a step that reads prompts may take, so that those who write do not wait for it; a quarter of that when they
+    /// are of low priority. Where steps are slow anyway, twice as long as one without prompts.
     pub prompt_step: Duration,
     /// Positions of prompts that are kept after their sequences; with 0 nothing is shared.
     pub prefix_positions_max: usize,
@@ -58,7 +58,7 @@ impl Default for EngineLimits {
             waiting_sequences_max: 256,
             sequences_max: 8,
             step_tokens_max: 256,
-            prompt_step: Duration::from_millis(30),
+            prompt_step: Duration::from_millis(120),
             prefix_positions_max: 8_192,
             speculation: SpeculationMode::Auto,
         }

@@ -21,8 +21,9 @@ pub struct EngineConfig {
     pub waiting_sequences_max: usize,
     /// `LEDE_STEP_TOKENS_MAX`: entries that a step reads, what running sequences need before what prompts do. Default 256.
     pub step_tokens_max: usize,
-    /// `LEDE_PROMPT_STEP_MS`: how long a step that reads prompts may take, so that those who write do not wait for it; where
-    /// their own steps take longer than half of it, twice as long as those. Default 30.
+    /// `LEDE_PROMPT_STEP_MS`: how long a step that reads prompts may take, so that those who write do not wait for it; a
+    /// quarter of that when they are of low priority. Where steps are slow anyway, twice as long as one without prompts.
+    /// Default 120.
     pub prompt_step_ms: u64,
     /// `LEDE_PREFIX_POSITIONS_MAX`: positions of prompts that are kept for others that begin alike; 0 switches that off.
     /// Default 8,192.

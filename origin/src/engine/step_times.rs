@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::scheduler::CHUNK_TOKENS_MIN;
+use super::scheduler::{CHUNK_TOKENS_MIN, StepRoom};
 
 /// Steps with about as many rows have about the same time: powers of two, the last for all that are larger.
 const SIZES: usize = 8;
@@ -24,20 +24,39 @@ const CHUNK_SHRINKS_TO: f64 = 0.5;
 /// Below this share of the time that it may take, a chunk grows.
 const CHUNK_GROWS_BELOW: f64 = 0.75;
 
+/// Prompts that matter least take so much less of a step, as a divisor: whoever comes meanwhile waits for its end.
+const LOW_TAKE_LESS: u32 = 4;
+
 /// What is known of how long steps take.
 #[derive(Debug)]
 pub struct StepTimes {
     /// Of steps that read no prompts, by rows.
     decoding: [Average; SIZES],
-    prompt_step: Duration,
-    chunk_tokens: usize,
-    chunk_tokens_max: usize,
+    usual: Chunk,
+    low: Chunk,
+}
+
+/// What a step reads of prompts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PromptsRead {
+    /// Entries.
+    pub tokens: usize,
+    /// Were there none but of low priority?
+    pub are_low: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Average {
     steps: u32,
     seconds: f64,
+}
+
+/// How much of prompts a step may read, fitted to how long it may take.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    may_take: Duration,
+    tokens: usize,
+    tokens_max: usize,
 }
 
 impl Average {
@@ -52,38 +71,47 @@ impl Average {
     }
 }
 
+impl Chunk {
+    /// A step read `tokens` of prompts and took `seconds`; without prompts it would have taken `decoding`.
+    fn note(&mut self, tokens: usize, seconds: f64, decoding: f64) {
+        let may_take = self.may_take.as_secs_f64().max(PROMPT_STEP_TIMES * decoding);
+        if seconds > may_take {
+            let long = if tokens > self.tokens / 2 { tokens.min(self.tokens) } else { self.tokens };
+            let fitted = (long as f64 * (may_take / seconds).max(CHUNK_SHRINKS_TO)) as usize;
+            self.tokens = fitted.max(CHUNK_TOKENS_MIN);
+        } else if tokens >= self.tokens && seconds < CHUNK_GROWS_BELOW * may_take {
+            self.tokens = (self.tokens + self.tokens / CHUNK_GROWS_BY).min(self.tokens_max);
+        }
+    }
+}
+
 impl StepTimes {
     /// Nothing measured yet. A step reads at most `step_tokens_max` entries of prompts, and fewer when it would take longer
     /// than `prompt_step` otherwise.
     #[must_use]
     pub fn new(step_tokens_max: usize, prompt_step: Duration) -> Self {
-        let chunk_tokens_max = step_tokens_max.max(CHUNK_TOKENS_MIN);
-        Self { decoding: Default::default(), prompt_step, chunk_tokens: chunk_tokens_max, chunk_tokens_max }
+        let tokens_max = step_tokens_max.max(CHUNK_TOKENS_MIN);
+        let chunk = |may_take| Chunk { may_take, tokens: tokens_max, tokens_max };
+        let (usual, low) = (chunk(prompt_step), chunk(prompt_step / LOW_TAKE_LESS));
+        Self { decoding: Default::default(), usual, low }
     }
 
-    /// Entries of prompts that the next step may read, so that nobody waits for it for long.
+    /// What the next step may read, of `tokens_max` entries of everything.
     #[must_use]
-    pub const fn chunk_tokens(&self) -> usize {
-        self.chunk_tokens
+    pub const fn room(&self, tokens_max: usize) -> StepRoom {
+        StepRoom { tokens_max, chunk_tokens: self.usual.tokens, low_chunk_tokens: self.low.tokens }
     }
 
-    /// Notes a step in which `rows` rows went on writing and `prompt_tokens` entries of prompts were read.
-    pub fn note(&mut self, rows: usize, prompt_tokens: usize, took: Duration) {
-        let seconds = took.as_secs_f64();
-        if prompt_tokens == 0 {
-            return self.decoding[size_of_step(rows)].note(seconds);
+    /// Notes a step in which `rows` rows went on writing and `prompts` were read.
+    pub fn note(&mut self, rows: usize, prompts: PromptsRead, took: Duration) {
+        let (average, seconds) = (&mut self.decoding[size_of_step(rows)], took.as_secs_f64());
+        if prompts.tokens == 0 {
+            return average.note(seconds);
         }
         // Where nobody writes beside it, what matters is somebody who might.
-        let decoding = self.decoding[size_of_step(rows)].known().unwrap_or_default();
-        let may_take = self.prompt_step.as_secs_f64().max(PROMPT_STEP_TIMES * decoding);
-        let chunk = self.chunk_tokens;
-        if seconds > may_take {
-            let long = if prompt_tokens > chunk / 2 { prompt_tokens.min(chunk) } else { chunk };
-            let tokens = (long as f64 * (may_take / seconds).max(CHUNK_SHRINKS_TO)) as usize;
-            self.chunk_tokens = tokens.max(CHUNK_TOKENS_MIN);
-        } else if prompt_tokens >= chunk && seconds < CHUNK_GROWS_BELOW * may_take {
-            self.chunk_tokens = (chunk + chunk / CHUNK_GROWS_BY).min(self.chunk_tokens_max);
-        }
+        let decoding = average.known().unwrap_or_default();
+        let chunk = if prompts.are_low { &mut self.low } else { &mut self.usual };
+        chunk.note(prompts.tokens, seconds, decoding);
     }
 
     /// Does a step of `all` rows keep `some` of them waiting noticeably longer than one of theirs alone would? As long as that
@@ -122,14 +150,22 @@ mod tests {
         }
 
         fn decode(&self, times: &mut StepTimes, rows: usize, steps: usize) {
-            (0..steps).for_each(|_| times.note(rows, 0, self.takes(rows, 0)));
+            (0..steps).for_each(|_| times.note(rows, NO_PROMPTS, self.takes(rows, 0)));
         }
 
         fn read_prompts(&self, times: &mut StepTimes, rows: usize, steps: usize) {
-            (0..steps).for_each(|_| times.note(rows, times.chunk_tokens(), self.takes(rows, times.chunk_tokens())));
+            for _ in 0..steps {
+                let tokens = chunk(times);
+                times.note(rows, PromptsRead { tokens, are_low: false }, self.takes(rows, tokens));
+            }
         }
     }
 
+    const fn chunk(times: &StepTimes) -> usize {
+        times.room(0).chunk_tokens
+    }
+
+    const NO_PROMPTS: PromptsRead = PromptsRead { tokens: 0, are_low: false };
     const PROMPT_STEP: Duration = Duration::from_millis(30);
     const PROCESSOR: Device = Device { step_us: 3_000, row_us: 1_200, entry_us: 1_000 };
     const GPU: Device = Device { step_us: 8_000, row_us: 20, entry_us: 10 };
@@ -157,11 +193,25 @@ mod tests {
     fn on_a_gpu_prompts_are_read_in_the_largest_chunks_and_on_a_processor_in_short_ones() {
         let mut times = StepTimes::new(256, PROMPT_STEP);
         GPU.read_prompts(&mut times, 8, 40);
-        assert_eq!(times.chunk_tokens(), 256);
+        assert_eq!(chunk(&times), 256);
         let mut times = StepTimes::new(256, PROMPT_STEP);
         PROCESSOR.decode(&mut times, 2, 10);
         PROCESSOR.read_prompts(&mut times, 2, 40);
-        assert!((16..=25).contains(&times.chunk_tokens()), "{}", times.chunk_tokens());
+        assert!((16..=25).contains(&chunk(&times)), "{}", chunk(&times));
+    }
+
+    #[test]
+    fn prompts_of_low_priority_are_read_in_shorter_chunks_so_that_nobody_waits_for_them() {
+        let mut times = StepTimes::new(256, 4 * PROMPT_STEP);
+        for _ in 0..40 {
+            let StepRoom { chunk_tokens, low_chunk_tokens, .. } = times.room(256);
+            for (tokens, are_low) in [(chunk_tokens, false), (low_chunk_tokens, true)] {
+                times.note(0, PromptsRead { tokens, are_low }, PROCESSOR.takes(0, tokens));
+            }
+        }
+        let StepRoom { chunk_tokens, low_chunk_tokens, .. } = times.room(256);
+        assert!((80..=117).contains(&chunk_tokens), "{chunk_tokens}");
+        assert!((18..=27).contains(&low_chunk_tokens), "{low_chunk_tokens}");
     }
 
     #[test]
@@ -170,30 +220,32 @@ mod tests {
         let mut times = StepTimes::new(256, PROMPT_STEP);
         slow.decode(&mut times, 4, 10);
         slow.read_prompts(&mut times, 4, 40);
-        assert!((50..=80).contains(&times.chunk_tokens()), "{}", times.chunk_tokens());
+        assert!((50..=80).contains(&chunk(&times)), "{}", chunk(&times));
     }
 
     #[test]
     fn one_step_that_something_else_held_up_does_not_undo_what_is_known() {
         let mut times = StepTimes::new(256, PROMPT_STEP);
         GPU.read_prompts(&mut times, 0, 40);
-        times.note(0, 3, Duration::from_secs(1));
-        assert_eq!(times.chunk_tokens(), 128);
+        times.note(0, PromptsRead { tokens: 3, are_low: false }, Duration::from_secs(1));
+        assert_eq!(chunk(&times), 128);
         GPU.read_prompts(&mut times, 0, 4);
-        assert_eq!(times.chunk_tokens(), 256);
+        assert_eq!(chunk(&times), 256);
     }
 
     proptest! {
         #[test]
         fn a_chunk_stays_within_its_limits_whatever_steps_take(
-            steps in prop::collection::vec((0usize..300, 0usize..2_000, 0u64..10_000_000), 1..200),
+            steps in prop::collection::vec((0usize..300, 0usize..2_000, any::<bool>(), 0u64..10_000_000), 1..200),
             step_tokens_max in 1usize..1_000,
         ) {
             let mut times = StepTimes::new(step_tokens_max, PROMPT_STEP);
-            for (rows, prompt_tokens, took_us) in steps {
-                times.note(rows, prompt_tokens, Duration::from_micros(took_us));
-                let chunk = times.chunk_tokens();
-                prop_assert!((CHUNK_TOKENS_MIN..=step_tokens_max.max(CHUNK_TOKENS_MIN)).contains(&chunk), "{chunk}");
+            for (rows, tokens, are_low, took_us) in steps {
+                times.note(rows, PromptsRead { tokens, are_low }, Duration::from_micros(took_us));
+                let room = times.room(step_tokens_max);
+                for chunk in [room.chunk_tokens, room.low_chunk_tokens] {
+                    prop_assert!((CHUNK_TOKENS_MIN..=step_tokens_max.max(CHUNK_TOKENS_MIN)).contains(&chunk), "{chunk}");
+                }
             }
         }
     }

@@ -3,11 +3,14 @@
 use std::time::Instant;
 
 use super::EngineLoop;
+use lede_shared::plan::Priority;
+
 use crate::backend::{BackendError, FailureKind, RowWork, Selected, Selection};
-use crate::engine::scheduler::{SequenceId, Standing, StepRoom, Unread, outranked, shares};
+use crate::engine::scheduler::{SequenceId, Standing, Unread, outranked, shares};
 use crate::engine::sequence::Sequence;
 use crate::engine::speculation::{GUESSED_TOKENS_MAX, guess};
 use crate::engine::stats::{count, micros};
+use crate::engine::step_times::PromptsRead;
 
 /// Who reads in a step.
 #[derive(Debug, Default)]
@@ -15,8 +18,7 @@ pub(super) struct Step {
     readers: Vec<SequenceId>,
     /// How many of them go on writing.
     writers: usize,
-    /// Entries of prompts.
-    prefilled_tokens: usize,
+    prompts: PromptsRead,
     /// Entries that were chosen before.
     decoded_tokens: usize,
     guessed_tokens: usize,
@@ -31,7 +33,7 @@ impl EngineLoop {
         // Where several entries of a row cost others their time, what is known already is read one by one, too.
         let takes_several = rows.backend.takes_guesses() || shares.len() == 1;
         let guesses = rows.backend.takes_guesses() && speculation.guesses(shares.len());
-        let mut step = Step::default();
+        let mut step = Step { prompts: PromptsRead { tokens: 0, are_low: true }, ..Step::default() };
         for (id, ids) in shares {
             let Some(sequence) = sequences.get_mut(&id) else { continue };
             let is_prompt = sequence.unread().is_prompt;
@@ -39,8 +41,13 @@ impl EngineLoop {
             let guessed_max = if guesses && !is_prompt { sequence.guessable().min(GUESSED_TOKENS_MAX) } else { 0 };
             let guess = guess(sequence.ids(), guessed_max).to_vec();
             sequence.prepare_step(ids, &guess);
-            step.writers += usize::from(!is_prompt);
-            *(if is_prompt { &mut step.prefilled_tokens } else { &mut step.decoded_tokens }) += ids;
+            if is_prompt {
+                step.prompts.tokens += ids;
+                step.prompts.are_low &= sequence.priority == Priority::Low;
+            } else {
+                step.decoded_tokens += ids;
+                step.writers += 1;
+            }
             step.guessed_tokens += guess.len();
             step.readers.push(id);
         }
@@ -49,7 +56,7 @@ impl EngineLoop {
 
     /// Who reads how much. Those far below the most urgent wait until it is done, where they would slow it down.
     fn shares(&self, now: Instant) -> Vec<(SequenceId, usize)> {
-        let room = StepRoom { tokens_max: self.limits.step_tokens_max, chunk_tokens: self.times.chunk_tokens() };
+        let room = self.times.room(self.limits.step_tokens_max);
         let unread = |id| {
             let sequence: Option<&Sequence> = self.sequences.get(&id);
             sequence.map_or(Unread { ids: 0, is_prompt: false }, Sequence::unread)
@@ -83,15 +90,15 @@ impl EngineLoop {
         let ended_at = Instant::now();
         let written = self.emit(&step.readers, ended_at);
         let took = ended_at.duration_since(begun_at);
-        if step.prefilled_tokens == 0 {
+        if step.prompts.tokens == 0 {
             self.speculation.note_step(step.readers.len(), step.guessed_tokens > 0, written, took);
         }
         if outcome.is_ok() {
-            self.times.note(step.writers, step.prefilled_tokens, took);
+            self.times.note(step.writers, step.prompts, took);
         }
         let counters = &self.counters;
         count(&counters.decode_steps, 1);
-        count(&counters.prefilled_tokens, step.prefilled_tokens);
+        count(&counters.prefilled_tokens, step.prompts.tokens);
         count(&counters.decoded_tokens, step.decoded_tokens);
         count(&counters.guessed_tokens, step.guessed_tokens);
         counters.note_written(written, ended_at);

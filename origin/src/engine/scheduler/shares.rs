@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
+use lede_shared::plan::Priority;
+
 use super::urgency::{OVERDUE_AFTER, SequenceId, Standing};
 
 /// Prompt entries that a step reads at least when any are there to be read, however many rows decode.
@@ -24,6 +26,8 @@ pub struct StepRoom {
     pub tokens_max: usize,
     /// Of prompts.
     pub chunk_tokens: usize,
+    /// Of prompts of low priority, which take what others leave of it.
+    pub low_chunk_tokens: usize,
 }
 
 /// Those of `running` that are so far below the most urgent that they would have to make room for it: where they slow it
@@ -56,16 +60,18 @@ pub fn shares(
     });
     let decoded: usize =
         reading.iter().filter(|(_, unread)| !unread.is_prompt).map(|(_, unread)| unread.ids).sum();
-    let rest = room.tokens_max.saturating_sub(decoded).min(room.chunk_tokens);
-    let mut left = rest.max(CHUNK_TOKENS_MIN);
-    let mut share = |unread: Unread| {
+    let rest = room.tokens_max.saturating_sub(decoded);
+    let mut read = 0;
+    let mut share = |standing: &Standing, unread: Unread| {
         if !unread.is_prompt {
             return unread.ids;
         }
-        let ids = unread.ids.min(left);
-        left -= ids;
+        let is_low = standing.priority == Priority::Low;
+        let chunk = if is_low { room.chunk_tokens.min(room.low_chunk_tokens) } else { room.chunk_tokens };
+        let ids = unread.ids.min(rest.min(chunk).max(CHUNK_TOKENS_MIN).saturating_sub(read));
+        read += ids;
         ids
     };
-    let shares = reading.into_iter().map(|(standing, unread)| (standing.id, share(unread)));
+    let shares = reading.into_iter().map(|(standing, unread)| (standing.id, share(standing, unread)));
     shares.filter(|(_, ids)| *ids > 0).collect()
 }

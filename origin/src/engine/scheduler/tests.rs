@@ -231,7 +231,7 @@ proptest! {
     #[test]
     fn shares_give_all_who_decode_what_they_need_and_prompts_the_rest(
         unread in prop::collection::vec((0usize..300, any::<bool>(), 0usize..4), 1..20),
-        tokens_max in 16usize..400, chunk_tokens in 16usize..400,
+        tokens_max in 16usize..400, chunk_tokens in 16usize..400, low_chunk_tokens in 16usize..400,
     ) {
         let clock = Clock(Instant::now());
         let mut scheduler = Scheduler::new(100, 100);
@@ -243,21 +243,24 @@ proptest! {
             let (ids, is_prompt, _) = unread[id.0 as usize];
             Unread { ids: if is_prompt { ids } else { ids.min(3) }, is_prompt }
         };
-        let shares = shares(scheduler.running(), StepRoom { tokens_max, chunk_tokens }, of);
+        let shares = shares(scheduler.running(), StepRoom { tokens_max, chunk_tokens, low_chunk_tokens }, of);
         let given = |id: u64| shares.iter().find(|(name, _)| name.0 == id).map_or(0, |(_, ids)| *ids);
-        let (mut decoded, mut read, mut wanted) = (0, 0, 0);
+        let (mut decoded, mut read, mut wanted, mut low_wanted) = (0, 0, 0, 0);
         for id in 0..unread.len() as u64 {
             let Unread { ids, is_prompt } = of(SequenceId(id));
             if is_prompt {
                 prop_assert!(given(id) <= ids);
                 (read, wanted) = (read + given(id), wanted + ids);
+                low_wanted += if unread[id as usize].2 == 0 { ids } else { 0 };
             } else {
                 prop_assert_eq!(given(id), ids);
                 decoded += ids;
             }
         }
         let room = tokens_max.saturating_sub(decoded).min(chunk_tokens).max(16);
-        prop_assert_eq!(read, wanted.min(room));
+        let low_room = room.min(low_chunk_tokens.max(16));
+        let others = wanted - low_wanted;
+        prop_assert_eq!(read, if others >= low_room { others.min(room) } else { wanted.min(low_room) });
         // A more urgent prompt is never cut short for a less urgent one.
         let cut = (0..unread.len() as u64).filter(|id| of(SequenceId(*id)).is_prompt && given(*id) < of(SequenceId(*id)).ids);
         for id in cut {

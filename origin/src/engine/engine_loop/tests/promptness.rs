@@ -10,6 +10,7 @@ use super::harness::{Asked, Bench, Setup};
 use crate::engine::PendingSequence;
 use crate::engine::scheduler::{OVERDUE_AFTER, SequenceId};
 use crate::engine::speculation::SpeculationMode;
+use crate::engine::step_times::PromptsRead;
 
 /// Guesses and shared prompts would only make it quicker.
 fn plain_setup(rows: usize, step_tokens_max: usize) -> Setup {
@@ -98,8 +99,8 @@ fn a_critical_one_has_the_device_to_itself_where_others_slow_it_down_and_they_go
         let mut lows: Vec<PendingSequence> = (0..3).map(|seed| bench.submit(&low(seed))).collect();
         bench.turns(8);
         for _ in 0..8 {
-            bench.engine.times.note(1, 0, Duration::from_millis(10));
-            bench.engine.times.note(4, 0, Duration::from_millis(four_rows_ms));
+            bench.engine.times.note(1, PromptsRead::default(), Duration::from_millis(10));
+            bench.engine.times.note(4, PromptsRead::default(), Duration::from_millis(four_rows_ms));
         }
         let written_by_lows = |bench: &Bench| -> usize {
             let lows = bench.engine.sequences.values().filter(|sequence| sequence.priority == Priority::Low);
