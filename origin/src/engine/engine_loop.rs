@@ -63,6 +63,7 @@ impl EngineLoop {
             counters,
         };
         unfinished.into_iter().for_each(|sequence| engine.take_in(sequence.id, sequence));
+        engine.note_gauges();
         engine
     }
 
