@@ -66,6 +66,7 @@ impl EngineLoop {
             counters,
         };
         unfinished.into_iter().for_each(|sequence| engine.take_in(sequence.id, sequence));
+        engine.note_gauges();
         engine
     }
 

@@ -127,7 +127,12 @@ impl EngineLoop {
     fn submit(&mut self, readers: &[SequenceId]) -> Result<(), BackendError> {
         let work: Vec<RowWork<'_>> =
             readers.iter().filter_map(|id| self.sequences.get(id).and_then(Sequence::work)).collect();
-        self.rows.backend.submit(&work)
+        let asked = work.iter().map(|item| item.ids.len()).sum();
+        let backend = &mut self.rows.backend;
+        let computed_before = backend.entries_computed();
+        backend.submit(&work)?;
+        self.counters.note_computed(asked, backend.entries_computed() - computed_before);
+        Ok(())
     }
 
     /// While the device reads, those who will choose work out what they may.

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::super::EngineLoop;
 use crate::backend::scripted::{Script, ScriptedBackend};
 use crate::backend::{
-    Backend, BackendError, BackendShape, FailureKind, Prefix, Row, RowWork, Selected, Selection,
+    Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, FailureKind, Prefix, Row, RowWork,
+    Selected, Selection,
 };
 use crate::engine::constraint::{CaptionRules, Constraint, ConstraintFactory, Markup};
 use crate::engine::door::{Cancel, EngineDoor, Question, SequenceListing, door};
@@ -146,8 +147,16 @@ impl Backend for FailingBackend {
         self.scripted.shape()
     }
 
-    fn description(&self) -> String {
+    fn description(&self) -> BackendDescription {
         self.scripted.description()
+    }
+
+    fn device_bytes(&self) -> DeviceBytes {
+        self.scripted.device_bytes()
+    }
+
+    fn entries_computed(&self) -> u64 {
+        self.scripted.entries_computed()
     }
 
     fn takes_guesses(&self) -> bool {
