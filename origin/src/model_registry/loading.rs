@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::{Inner, LocalModel};
+use crate::backend::DeviceKind;
 use crate::engine::{EngineEnd, EngineStatus};
 use crate::models::residency::Arrival;
 use crate::process_memory::resident_bytes;
@@ -57,7 +58,7 @@ pub(super) async fn watch_primary(registry: Weak<Inner>, before: Option<u64>) {
         return ledger.did_not_arrive(&name, reason, Instant::now());
     }
     let on_disk = ledger.standing(&name).map_or(0, |model| model.bytes);
-    let bytes = measured(before, on_disk);
+    let bytes = measured(before, &local, on_disk);
     // It stays whatever it takes, and was before all others.
     let _ = ledger.arrived(&name, local, bytes);
     if ledger.residency().bytes_over() > 0 {
@@ -128,7 +129,10 @@ impl Inner {
         let opened = tokio::task::spawn_blocking(move || open()).await;
         let local = opened.map_err(|_| "opening it panicked")??;
         let reason = match local.engine.loaded().await {
-            EngineStatus::Ready(_) => return Ok((local, measured(before, source.bytes))),
+            EngineStatus::Ready(_) => {
+                let bytes = measured(before, &local, source.bytes);
+                return Ok((local, bytes));
+            }
             EngineStatus::Failed(reason) => reason,
             status => format!("it is {status:?} as soon as it is loaded"),
         };
@@ -166,9 +170,37 @@ async fn note_end(registry: Weak<Inner>, name: String, end: EngineEnd) {
     }
 }
 
-/// What a model takes: what the process has grown by since before it came, and no less than its files, since what is mapped
-/// from them need not be resident yet.
-fn measured(before: Option<u64>, on_disk: u64) -> u64 {
+/// What a model takes, with its files as the estimate where its device says nothing.
+fn measured(before: Option<u64>, local: &LocalModel, on_disk: u64) -> u64 {
     let grown = resident_bytes().zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
-    grown.max(on_disk)
+    let held = match local.engine.counters().device_bytes().total_bytes() {
+        0 => on_disk,
+        held => held,
+    };
+    let kind = local.engine.condition().description.map(|description| description.device_kind);
+    taken(grown, held, kind)
+}
+
+/// The process has grown by `grown`, and the device says that it holds `held`. What is on a device with memory of its own does
+/// not show in the process. What is in the machine's shows in both, but what is mapped from a file need not be resident yet.
+fn taken(grown: u64, held: u64, kind: Option<DeviceKind>) -> u64 {
+    match kind {
+        None | Some(DeviceKind::Cpu | DeviceKind::IntegratedGpu) => grown.max(held),
+        Some(DeviceKind::DiscreteGpu | DeviceKind::VirtualGpu | DeviceKind::Gpu | DeviceKind::Other) => {
+            grown.saturating_add(held)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_a_card_counts_beside_the_process_and_the_machines_own_once() {
+        assert_eq!(taken(30, 100, Some(DeviceKind::DiscreteGpu)), 130);
+        assert_eq!(taken(120, 100, Some(DeviceKind::Cpu)), 120);
+        assert_eq!(taken(30, 100, Some(DeviceKind::Cpu)), 100, "it is mapped and not resident yet");
+        assert_eq!(taken(0, 100, None), 100);
+    }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::SessionBuilder;
 
+use crate::backend::DeviceKind;
+
 /// An execution provider that can be configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutionProviderName {
@@ -72,6 +74,16 @@ impl ExecutionProviderName {
             return Ok(AUTO.to_vec());
         }
         names.split(',').map(str::parse).collect()
+    }
+
+    /// What it computes on.
+    pub(super) const fn device_kind(self) -> DeviceKind {
+        match self {
+            Self::Cpu => DeviceKind::Cpu,
+            Self::Cuda | Self::TensorRt | Self::DirectMl => DeviceKind::Gpu,
+            // Core ML decides that for each part of the graph.
+            Self::CoreMl => DeviceKind::Other,
+        }
     }
 
     /// Is it for a GPU, and does this build of ONNX Runtime have it?

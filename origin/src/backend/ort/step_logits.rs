@@ -44,6 +44,11 @@ impl StepLogits {
         self.rows
     }
 
+    /// What it takes to put values down here.
+    pub(super) const fn bytes(&self) -> u64 {
+        (self.values.capacity() * size_of::<f32>()) as u64
+    }
+
     /// Where values that are not 32-bit floats already are put down.
     pub(super) const fn values_mut(&mut self) -> &mut Vec<f32> {
         &mut self.values

@@ -30,6 +30,7 @@ const WORKED_OUT: &str = "rotary_emb.inv_freq";
 /// All tensors of a model by name.
 #[derive(Debug)]
 pub struct Checkpoint {
+    file: &'static str,
     files: Vec<OpenFile>,
     tensors: BTreeMap<String, Place>,
     taken: BTreeSet<String>,
@@ -59,9 +60,10 @@ impl Checkpoint {
     /// # Errors
     /// When a file is missing or broken.
     pub fn open(model_dir: &Path) -> Result<Self, BackendError> {
-        let mut checkpoint = Self { files: Vec::new(), tensors: BTreeMap::new(), taken: BTreeSet::new() };
         let index = model_dir.join(INDEX_FILE);
-        if !index.is_file() {
+        let file = if index.is_file() { INDEX_FILE } else { SINGLE_FILE };
+        let mut checkpoint = Self { file, files: Vec::new(), tensors: BTreeMap::new(), taken: BTreeSet::new() };
+        if file == SINGLE_FILE {
             checkpoint.add(model_dir.join(SINGLE_FILE))?;
             return Ok(checkpoint);
         }
@@ -77,6 +79,12 @@ impl Checkpoint {
             Some(name) => Err(broken(&format!("{name} is in none of the files"))),
             None => Ok(checkpoint),
         }
+    }
+
+    /// The one file, or the index of several.
+    #[must_use]
+    pub const fn file(&self) -> &'static str {
+        self.file
     }
 
     fn add(&mut self, path: PathBuf) -> Result<(), BackendError> {
