@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use lede_tests::{
-    KeysFile, ModelStore, Origin, client, free_port, model_files, model_fixture, ok_json, post, sunset,
+    KeysFile, ModelStore, Origin, client, free_port, model_files, model_fixture, ok_json, path_from_environment,
+    post, sunset,
 };
 use serde_json::{Value, json};
 
@@ -90,31 +92,47 @@ fn stored(models: &Path, fixture: &str, name: &str, bytes: u64) {
     data.set_len(bytes).unwrap();
 }
 
+/// The embedded model in the store under another name and id. Unlike random weights it writes what may be kept.
+fn stored_embedded(models: &Path, name: &str) {
+    let embedded = path_from_environment("LEDE_MODEL_DIR");
+    let folder = models.join(name);
+    fs::create_dir_all(folder.join("onnx")).unwrap();
+    for inner in ["", "onnx"] {
+        for file in fs::read_dir(embedded.join(inner)).unwrap().flatten().filter(|file| file.path().is_file()) {
+            fs::copy(file.path(), folder.join(inner).join(file.file_name())).unwrap();
+        }
+    }
+    let manifest = folder.join("lede.json");
+    let mut content: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    content["id"] = name.into();
+    fs::write(&manifest, content.to_string()).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_primary_answers_until_the_levels_own_model_is_there_and_then_that_model_does() {
     let (store, file) = (ModelStore::new(), keys());
     store.run(&["add", text(&model_fixture("tiny-llama"))]).must_succeed();
     let (models, keys) = (store.path(), file.path());
+    stored_embedded(&models, "good");
     let settings = [
-        ("LEDE_MODEL_QUALITY", "tiny-llama"),
+        ("LEDE_MODEL", "tiny-llama"),
+        ("LEDE_MODEL_QUALITY", "good"),
         ("LEDE_MODELS_DIR", text(&models)),
         ("LEDE_KEYS_FILE", keys.as_str()),
     ];
     let origin = Origin::start_with(free_port(), &settings).await;
     let (_, first) = answer(&origin, &at("quality", "a lighthouse at dusk")).await;
-    assert!(is_fallback(&first) && first["model"] != "tiny-llama", "{first}");
-    let primary = first["model"].as_str().unwrap().to_owned();
+    assert!(is_fallback(&first) && first["model"] == "tiny-llama", "{first}");
 
-    let own = until_by(&origin, "quality", "tiny-llama").await;
+    let own = until_by(&origin, "quality", "good").await;
     assert!(!is_fallback(&own), "{own}");
     let (headers, kept) = answer(&origin, &at("quality", "a lighthouse at dusk")).await;
     assert!(headers["cache-status"].to_str().unwrap().contains("hit"), "{headers:?}");
-    assert_eq!((&kept["model"], &kept["caption"]), (&json!("tiny-llama"), &own["caption"]));
+    assert_eq!((&kept["model"], &kept["caption"]), (&json!("good"), &own["caption"]));
     let (_, other) = answer(&origin, &at("balanced", "a lighthouse at dusk")).await;
-    assert_eq!(other["model"], primary.as_str());
-    assert!(!is_fallback(&other), "{other}");
+    assert!(!is_fallback(&other) && other["model"] == "tiny-llama", "{other}");
 
-    let report = report(&origin, "tiny-llama").await;
+    let report = report(&origin, "good").await;
     assert_eq!(
         (&report["levels"], &report["loads"], &report["users"]),
         (&json!(["quality"]), &json!(1), &json!(0))
@@ -125,18 +143,19 @@ async fn the_primary_answers_until_the_levels_own_model_is_there_and_then_that_m
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_kept_of_one_model_is_not_served_as_anothers() {
     let (store, cold) = (ModelStore::new(), tempfile::tempdir().unwrap());
-    for model in ["tiny-llama", "tiny-qwen2"] {
-        store.run(&["add", text(&model_fixture(model))]).must_succeed();
-    }
+    store.run(&["add", text(&model_fixture("tiny-llama"))]).must_succeed();
     let models = store.path();
-    let settings = |quality: &'static str| {
-        let cold = ("LEDE_COLD_DIR", cold.path().to_str().unwrap().to_owned());
-        let models = ("LEDE_MODELS_DIR", text(&models).to_owned());
-        [("LEDE_COLD", "disk".to_owned()), ("LEDE_MODEL_QUALITY", quality.to_owned()), cold, models]
-    };
-    for (model, is_kept) in [("tiny-llama", false), ("tiny-qwen2", false), ("tiny-qwen2", true)] {
-        let settings = settings(model);
-        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for name in ["one", "other"] {
+        stored_embedded(&models, name);
+    }
+    for (model, is_kept) in [("one", false), ("other", false), ("other", true)] {
+        let settings = [
+            ("LEDE_MODEL", "tiny-llama"),
+            ("LEDE_MODEL_QUALITY", model),
+            ("LEDE_MODELS_DIR", text(&models)),
+            ("LEDE_COLD", "disk"),
+            ("LEDE_COLD_DIR", text(cold.path())),
+        ];
         let mut origin = Origin::start_with(free_port(), &settings).await;
         let (headers, first) = answer(&origin, &at("quality", "a lighthouse at dusk")).await;
         let status = headers["cache-status"].to_str().unwrap();
@@ -169,6 +188,7 @@ async fn where_there_is_room_for_one_the_other_makes_way_unless_it_is_pinned() {
     assert_eq!((status, &pinned["model"]["pinned"]), (200, &json!(true)));
     let (_, stood_in) = answer(&origin, &at("quality", "a harbour")).await;
     assert!(is_fallback(&stood_in), "{stood_in}");
+    let primary = stood_in["model"].as_str().unwrap().to_owned();
     let (status, no_room) = manage(&origin, "load", "good").await;
     assert_eq!((status, &no_room["errors"][0]["code"]), (422, &json!("conflict")), "{no_room}");
     assert_eq!(manage(&origin, "unload", "fast").await.0, 422, "it is pinned");
@@ -186,13 +206,45 @@ async fn where_there_is_room_for_one_the_other_makes_way_unless_it_is_pinned() {
     assert_eq!(manage(&origin, "load", "good").await.0, 200);
     until_state(&origin, "good", "loaded").await;
     for (action, model, code) in [
-        ("unload", "lede-nano-2", "conflict"),
-        ("unpin", "lede-nano-2", "conflict"),
+        ("unload", primary.as_str(), "conflict"),
+        ("unpin", primary.as_str(), "conflict"),
         ("load", "nobody", "unknown_value"),
         ("unload", "fast", "conflict"),
     ] {
         let (status, problem) = manage(&origin, action, model).await;
         assert_eq!((status, &problem["errors"][0]["code"]), (422, &json!(code)), "{action} {model}: {problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_of_two_levels_that_push_one_another_out_are_all_answered() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), keys());
+    stored(folder.path(), "tiny-llama", "fast", GIB);
+    stored(folder.path(), "tiny-qwen2", "good", GIB);
+    let keys_file = keys.path();
+    let settings = [
+        ("LEDE_MODEL_ULTRA_FAST", "fast"),
+        ("LEDE_MODEL_QUALITY", "good"),
+        ("LEDE_MODELS_DIR", text(folder.path())),
+        ("LEDE_MODELS_BYTES_MAX", "2147483648"),
+        ("LEDE_KEYS_FILE", keys_file.as_str()),
+    ];
+    let origin = Origin::start_with(free_port(), &settings).await;
+    let call = |caller: usize| {
+        let origin = &origin;
+        async move {
+            let (level, own) = if caller.is_multiple_of(2) { ("ultra_fast", "fast") } else { ("quality", "good") };
+            for turn in 0..4 {
+                let (_, answer) = answer(origin, &at(level, &format!("view {turn} of caller {caller}"))).await;
+                assert_eq!(answer["model"] == own, !is_fallback(&answer), "{answer}");
+            }
+        }
+    };
+    join_all((0..4).map(call)).await;
+    for name in ["fast", "good"] {
+        let report = report(&origin, name).await;
+        assert_eq!(report["users"], 0, "{report}");
+        assert!(report["unloads"].as_u64() <= report["loads"].as_u64(), "{report}");
     }
 }
 
