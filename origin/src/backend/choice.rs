@@ -1,5 +1,7 @@
 //! Picking the likeliest entries of a row of logits, and the slow way of doing it, which every device must agree with.
 
+use super::BackendError;
+
 /// Which entries to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection<'a> {
@@ -21,6 +23,23 @@ pub struct Selected {
     pub likeliest: Vec<(f32, u32)>,
     /// Logarithm of the sum of the exponentials of all permitted logits.
     pub log_sum_exp: f32,
+}
+
+/// Picks for each selection from its logits, which `logits_of` gives by item and offset.
+///
+/// # Errors
+/// The first of `logits_of`.
+pub(super) fn select_each<'a>(
+    selections: &[Selection<'_>],
+    selected: &mut Vec<Selected>,
+    logits_of: impl Fn(usize, usize) -> Result<&'a [f32], BackendError>,
+) -> Result<(), BackendError> {
+    selected.resize_with(selections.len(), Selected::default);
+    for (selection, selected) in selections.iter().zip(selected) {
+        let logits = logits_of(selection.item, selection.offset)?;
+        select_on_host(logits, selection.permitted, selection.count_max, selected);
+    }
+    Ok(())
 }
 
 /// Picks by looking at every logit.
