@@ -7,6 +7,7 @@ pub mod ort;
 pub mod scripted;
 pub mod wgpu;
 
+use choice::select_each;
 pub use choice::{Selected, Selection, select_on_host};
 pub use description::{BackendDescription, DeviceBytes, DeviceKind};
 
