@@ -36,6 +36,8 @@ pub struct EngineCounters {
     pub retried: AtomicU64,
     /// Running sequences that had to make room for a more urgent one.
     pub preempted: AtomicU64,
+    /// Rows that were left out of a step, once for each step, so that a far more urgent one is not slowed down.
+    pub held_back: AtomicU64,
     /// Rows that were given up for want of memory and had to be read anew.
     pub rows_given_up: AtomicU64,
     /// Prompt entries read.
@@ -106,6 +108,7 @@ impl Default for EngineCounters {
             failed: AtomicU64::default(),
             retried: AtomicU64::default(),
             preempted: AtomicU64::default(),
+            held_back: AtomicU64::default(),
             rows_given_up: AtomicU64::default(),
             prefilled_tokens: AtomicU64::default(),
             decoded_tokens: AtomicU64::default(),
@@ -161,6 +164,8 @@ pub struct EngineStats {
     pub resting: u64,
     /// Running sequences that had to make room for a more urgent one.
     pub preemptions: u64,
+    /// Rows that were left out of a step, once for each step, so that a far more urgent one is not slowed down.
+    pub rows_held_back: u64,
     /// Rows that were given up for want of memory and had to be read anew.
     pub rows_given_up: u64,
     /// Prompt entries read.
@@ -294,6 +299,7 @@ impl EngineCounters {
             running: read(&self.running),
             resting: read(&self.resting),
             preemptions: read(&self.preempted),
+            rows_held_back: read(&self.held_back),
             rows_given_up: read(&self.rows_given_up),
             prefilled_tokens: read(&self.prefilled_tokens),
             decoded_tokens: read(&self.decoded_tokens),

@@ -78,6 +78,8 @@ impl Setup {
             waiting_sequences_max: 512,
             sequences_max: self.rows,
             step_tokens_max: self.step_tokens_max,
+            // The clock on the wall has no say in what is counted in steps.
+            prompt_step: Duration::MAX,
             prefix_positions_max: self.prefix_positions_max,
             speculation: self.speculation,
         }
