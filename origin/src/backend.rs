@@ -8,6 +8,7 @@ pub mod scripted;
 mod warm_up;
 pub mod wgpu;
 
+use choice::select_each;
 pub use choice::{Selected, Selection, select_on_host};
 pub use description::{BackendDescription, DeviceBytes, DeviceKind};
 pub use warm_up::warm_up;

@@ -19,6 +19,7 @@ pub mod residency;
 mod size_on_disk;
 mod store;
 mod tokenizer;
+mod weight_files;
 
 pub use architecture::Architecture;
 pub use chat::{CONTEXT_TOKENS_MAX_DEFAULT, ChatModel, ChatSettings};
@@ -34,3 +35,4 @@ pub use size_on_disk::bytes_on_disk;
 pub use store::{
     Addition, FileRecord, ModelFacts, SourceFile, Store, StoreError, StoredModel, check_name, name_from,
 };
+pub use weight_files::{FilesWanted, WeightFiles, WeightsWanted};

@@ -37,7 +37,7 @@ fn model() -> Model {
 fn backend(model: &Model) -> Box<dyn Backend> {
     let settings = OrtSettings {
         library: path_from_environment("LEDE_ORT_LIBRARY"),
-        model_file: model.graph_file().to_owned(),
+        model_file: model.graph_file().unwrap().to_owned(),
         execution_providers: vec![ExecutionProviderName::Cpu],
         intra_op_threads: 1,
         intra_op_spinning: false,
@@ -92,7 +92,7 @@ fn the_backend_says_what_it_runs_on_what_it_holds_and_that_it_pads_nothing() {
     assert_eq!((described.device_kind, described.precision), (DeviceKind::Cpu, "f32"));
     assert_eq!((described.file.as_str(), described.batched), ("model.onnx", true));
     let held = backend.device_bytes();
-    let graph_bytes = std::fs::metadata(model.graph_file()).unwrap().len();
+    let graph_bytes = std::fs::metadata(model.graph_file().unwrap()).unwrap().len();
     assert!(held.weights_bytes >= graph_bytes && held.attention_bytes > 0 && held.scratch_bytes > 0, "{held:?}");
 
     let before = backend.entries_computed();

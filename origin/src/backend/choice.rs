@@ -1,5 +1,9 @@
 //! Picking the likeliest entries of a row of logits, and how the processor does it, which every other device must agree with.
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+
+use super::BackendError;
+
 /// Which entries to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection<'a> {
@@ -23,10 +27,36 @@ pub struct Selected {
     pub log_sum_exp: f32,
 }
 
+/// Fewer entries than this are picked from sooner than other threads are woken.
+const SHARED_OUT_FROM_ENTRIES: usize = 1 << 17;
 /// Entries that are looked at together: as many as a word of the mask has bits.
 const BLOCK: usize = 32;
 /// Values that a processor's vector instructions work on together, or a multiple of it.
 const LANES: usize = 8;
+
+/// Picks for each selection from its logits, which `logits_of` gives by item and offset.
+///
+/// # Errors
+/// The first of `logits_of`.
+pub(super) fn select_each<'a>(
+    selections: &[Selection<'_>],
+    selected: &mut Vec<Selected>,
+    logits_of: impl Fn(usize, usize) -> Result<&'a [f32], BackendError>,
+) -> Result<(), BackendError> {
+    let logits_of = |selection: &Selection<'_>| logits_of(selection.item, selection.offset);
+    let logits: Vec<&[f32]> = selections.iter().map(logits_of).collect::<Result<_, _>>()?;
+    selected.resize_with(selections.len(), Selected::default);
+    let pick = |((selection, logits), selected): ((&Selection<'_>, &&[f32]), &mut Selected)| {
+        select_on_host(logits, selection.permitted, selection.count_max, selected);
+    };
+    if logits.iter().map(|logits| logits.len()).sum::<usize>() < SHARED_OUT_FROM_ENTRIES {
+        selections.iter().zip(&logits).zip(selected).for_each(pick);
+    } else {
+        // The device's threads have nothing to do while the host picks.
+        selections.par_iter().zip(&logits).zip(selected).for_each(pick);
+    }
+    Ok(())
+}
 
 /// Picks on the processor.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, DeviceKind, FailureKind, LogitsWanted,
-    Prefix, Row, RowWork, Selected, Selection, select_on_host,
+    Prefix, Row, RowWork, Selected, Selection, select_each,
 };
 
 /// Positions in a block.
@@ -64,6 +64,16 @@ impl ScriptedBackend {
     fn blocks_free(&self) -> usize {
         let taken: usize = self.rows.values().map(|ids| ids.len().div_ceil(BLOCK_TOKENS)).sum();
         self.blocks_max.saturating_sub(taken)
+    }
+
+    fn logits_of(&self, item: usize, offset: usize) -> Result<&[f32], BackendError> {
+        let width = self.shape.vocabulary_entries;
+        let wanted = self.logits.get(item).map(Vec::as_slice).unwrap_or_default();
+        let rows = wanted.chunks_exact(width);
+        // Only the last were wanted: then it is the only one.
+        let logits =
+            if rows.len() == 1 { wanted.get(..width) } else { wanted.get(offset * width..(offset + 1) * width) };
+        logits.ok_or_else(|| BackendError::of_kind(FailureKind::Refused, "logits", "they were not wanted"))
     }
 
     fn check(&self, work: &[RowWork<'_>]) -> Result<(), BackendError> {
@@ -178,22 +188,11 @@ impl Backend for ScriptedBackend {
     }
 
     fn select(&mut self, selections: &[Selection<'_>], selected: &mut Vec<Selected>) -> Result<(), BackendError> {
-        selected.resize_with(selections.len(), Selected::default);
-        for (selection, selected) in selections.iter().zip(selected) {
-            let logits = self.logits(selection.item, selection.offset)?;
-            select_on_host(logits, selection.permitted, selection.count_max, selected);
-        }
-        Ok(())
+        select_each(selections, selected, |item, offset| self.logits_of(item, offset))
     }
 
     fn logits(&mut self, item: usize, offset: usize) -> Result<&[f32], BackendError> {
-        let width = self.shape.vocabulary_entries;
-        let wanted = self.logits.get(item).map(Vec::as_slice).unwrap_or_default();
-        let rows = wanted.chunks_exact(width);
-        // Only the last were wanted: then it is the only one.
-        let logits =
-            if rows.len() == 1 { wanted.get(..width) } else { wanted.get(offset * width..(offset + 1) * width) };
-        logits.ok_or_else(|| BackendError::of_kind(FailureKind::Refused, "logits", "they were not wanted"))
+        self.logits_of(item, offset)
     }
 
     fn truncate(&mut self, row: Row, positions: usize) {

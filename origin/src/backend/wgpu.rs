@@ -99,15 +99,21 @@ pub fn open(settings: &WgpuSettings) -> Result<Box<dyn Backend>, BackendError> {
     Ok(Box::new(backend))
 }
 
-/// The GPU on which a folder's model would run, or why it would not. Reads no weights.
+/// Could a folder's model run here, on some adapter? Reads no weights.
 ///
 /// # Errors
-/// One line for the log.
-pub fn gpu_for(model_dir: &Path, adapter: Option<&str>) -> Result<String, String> {
-    let family = Family::open(model_dir).map_err(|error| error.to_string())?;
-    sizing::check_sizes(&family).map_err(|error| error.to_string())?;
-    Checkpoint::open(model_dir).map_err(|error| error.to_string())?;
-    device::gpu(adapter).ok_or_else(|| "there is no GPU".to_owned())
+/// When its family or its sizes are not computed here, or its files are missing or broken.
+pub fn check(model_dir: &Path) -> Result<(), BackendError> {
+    sizing::check_sizes(&Family::open(model_dir)?)?;
+    Checkpoint::open(model_dir).map(drop)
+}
+
+/// Could a model with this `config.json`, whatever the file's name, run here?
+///
+/// # Errors
+/// As [`check`].
+pub fn check_config(path: &Path) -> Result<(), BackendError> {
+    sizing::check_sizes(&Family::read(path)?)
 }
 
 /// A device with a model and its rows.

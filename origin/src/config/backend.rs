@@ -7,13 +7,14 @@ use serde::Deserialize;
 
 use super::{ConfigError, section, within};
 use crate::backend::wgpu::PrecisionChoice;
+use crate::models::WeightsWanted;
 
 const ATTENTION_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
 
 /// An engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// wgpu where there is a GPU that it can use and ONNX Runtime cannot; else ONNX Runtime.
+    /// wgpu where the model has no graph, or where there is a GPU that it can use and ONNX Runtime cannot; else ONNX Runtime.
     Auto,
     /// ONNX Runtime, on the exported graph.
     Ort,
@@ -51,8 +52,8 @@ impl FromStr for BackendChoice {
 pub struct BackendConfig {
     /// `LEDE_BACKEND`: auto, ort or wgpu. Default auto.
     pub choice: BackendChoice,
-    /// `LEDE_BACKEND_FALLBACK`: ort, wgpu or none; stands in while the first one's device is gone. Default: ort behind auto, else
-    /// none.
+    /// `LEDE_BACKEND_FALLBACK`: ort, wgpu or none; stands in when the first one cannot open the model or its device is gone.
+    /// With none the first is alone, the one that auto chose, too. Default: ort behind auto, else none.
     fallback: Option<BackendChoice>,
     /// `LEDE_WGPU_ADAPTER`: part of an adapter's name. Default: the first discrete GPU, then others.
     pub wgpu_adapter: Option<String>,
@@ -85,10 +86,23 @@ impl Default for Raw {
 }
 
 impl BackendConfig {
-    /// Who stands in while the first one's device is gone.
+    /// Who stands in for the first one.
     #[must_use]
     pub const fn fallback(&self) -> Option<BackendChoice> {
         self.fallback
+    }
+
+    /// What weights have to be read from by the engines that may run a model.
+    #[must_use]
+    pub const fn weights_wanted(&self) -> WeightsWanted {
+        match (self.choice, self.fallback) {
+            (BackendChoice::Auto, _) => WeightsWanted::Either,
+            (BackendChoice::Ort, Some(BackendChoice::Wgpu)) | (BackendChoice::Wgpu, Some(BackendChoice::Ort)) => {
+                WeightsWanted::Both
+            }
+            (BackendChoice::Ort, _) => WeightsWanted::Graph,
+            (BackendChoice::Wgpu, _) => WeightsWanted::Safetensors,
+        }
     }
 
     pub(super) fn read(source: &Figment) -> Result<Self, ConfigError> {

@@ -1,6 +1,6 @@
 //! The models that are configured.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ fn add(config: &Config, level: OptimizationLevel, sources: &mut Vec<ModelSource>
 }
 
 /// The text side, and an engine that begins to load the graph.
-fn opened(config: &Config, folder: &PathBuf, chain: &[BackendOpening]) -> Result<LocalModel, String> {
+fn opened(config: &Config, folder: &Path, chain: &[BackendOpening]) -> Result<LocalModel, String> {
     let model = OpeningModel::named_in(folder).map_err(|error| error.to_string())?;
     model.open(folder, &config.model.chat_settings()).map_err(|error| error.to_string())?;
     let engine = start_engine(config, &model, chain.to_vec()).map_err(|error| error.to_string())?;

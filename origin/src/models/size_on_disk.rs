@@ -4,12 +4,14 @@ use std::path::Path;
 
 use super::graph_files::PrecisionChoice;
 use super::local::{local_files, paths_in};
+use super::weight_files::FilesWanted;
 
 /// Bytes of the files that are read to serve the model in `folder`: texts and one graph with its weights, or, where there is
-/// no graph, all `safetensors`. What cannot be read counts for nothing: opening it will say why.
+/// no graph, safetensors. What cannot be read counts for nothing: opening it will say why.
 #[must_use]
 pub fn bytes_on_disk(folder: &Path, choice: PrecisionChoice) -> u64 {
-    let paths: Vec<String> = match local_files(folder, choice) {
+    let wanted = FilesWanted { precision: choice, ..FilesWanted::default() };
+    let paths: Vec<String> = match local_files(folder, wanted) {
         Ok(files) => files.into_iter().map(|file| file.path).collect(),
         Err(_) => paths_in(folder).into_iter().filter(|path| path.ends_with(".safetensors")).collect(),
     };

@@ -88,14 +88,17 @@ impl ExecutionProviderName {
 
     /// Is it for a GPU, and does this build of ONNX Runtime have it?
     pub(super) fn is_gpu_and_built_in(self) -> bool {
-        let built_in = match self {
-            Self::Cpu => return false,
+        self.device_kind() == DeviceKind::Gpu && self.is_built_in().unwrap_or(false)
+    }
+
+    fn is_built_in(self) -> ort::Result<bool> {
+        match self {
+            Self::Cpu => Ok(true),
             Self::Cuda => ep::CUDA::is_available(),
             Self::TensorRt => ep::TensorRT::is_available(),
             Self::CoreMl => ep::CoreML::is_available(),
             Self::DirectMl => ep::DirectML::is_available(),
-        };
-        built_in.unwrap_or(false)
+        }
     }
 
     pub(super) fn register(self, builder: &mut SessionBuilder) -> Result<(), String> {

@@ -16,8 +16,10 @@ use serde::Deserialize;
 use super::family::refusal;
 use crate::backend::BackendError;
 
-const SINGLE_FILE: &str = "model.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
+/// All tensors of a model in one file.
+pub const SINGLE_FILE: &str = "model.safetensors";
+/// Which of several files has which.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// The format's own limit.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
 /// Most files that an index may name.

@@ -86,9 +86,16 @@ impl Family {
     /// # Errors
     /// When the file is missing or broken, or describes what is not computed here; the message says what that is.
     pub fn open(model_dir: &Path) -> Result<Self, BackendError> {
-        let path = model_dir.join(CONFIG_FILE);
+        Self::read(&model_dir.join(CONFIG_FILE))
+    }
+
+    /// Reads such a file, whatever its name.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn read(path: &Path) -> Result<Self, BackendError> {
         let refused = |reason: String| refusal(format!("{}: {reason}", path.display()));
-        let content = std::fs::read(&path).map_err(|error| refused(error.to_string()))?;
+        let content = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
         let value = serde_json::from_slice(&content).map_err(|error| refused(error.to_string()))?;
         Self::of(value).map_err(refused)
     }
@@ -97,7 +104,10 @@ impl Family {
     pub(super) fn of(config: serde_json::Value) -> Result<Self, String> {
         let found = config.get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default();
         if !SUPPORTED.contains(&found) {
-            return Err(format!("model_type {found:?} is not computed on wgpu; {} are", SUPPORTED.join(", ")));
+            let known = SUPPORTED.join(", ");
+            return Err(format!(
+                "model_type {found:?} is not computed on wgpu; {known} are, others need an ONNX graph"
+            ));
         }
         let raw: Raw = serde_json::from_value(config).map_err(|error| error.to_string())?;
         raw.check()?;
