@@ -17,6 +17,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Longest wait for a model to leave before another is loaded in its place. It goes on leaving.
 const LEAVING_MAX: Duration = Duration::from_secs(60);
 
+/// The backend that does not hold weights as they lie in their files.
+const ROUNDS_WEIGHTS: &str = "wgpu";
+
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Wish {
@@ -170,15 +173,14 @@ async fn note_end(registry: Weak<Inner>, name: String, end: EngineEnd) {
     }
 }
 
-/// What a model takes, with its files as the estimate where its device says nothing.
+/// What a model takes. Its files are the least that it can be, but where the weights are rounded as they are loaded.
 fn measured(before: Option<u64>, local: &LocalModel, on_disk: u64) -> u64 {
     let grown = resident_bytes().zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
-    let held = match local.engine.counters().device_bytes().total_bytes() {
-        0 => on_disk,
-        held => held,
-    };
-    let kind = local.engine.condition().description.map(|description| description.device_kind);
-    taken(grown, held, kind)
+    let (held, description) =
+        (local.engine.counters().device_bytes().total_bytes(), local.engine.condition().description);
+    let rounds = description.as_ref().is_some_and(|description| description.backend == ROUNDS_WEIGHTS);
+    let held = if rounds { held } else { held.max(on_disk) };
+    taken(grown, held, description.map(|description| description.device_kind))
 }
 
 /// The process has grown by `grown`, and the device says that it holds `held`. What is on a device with memory of its own does
