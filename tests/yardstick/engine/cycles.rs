@@ -58,7 +58,7 @@ fn registry() -> ModelRegistry {
     let opened = move || {
         let model = OpeningModel::named_in(&folder).map_err(|error| error.to_string())?;
         let text_side = model.open(&folder, &ChatSettings::default()).map_err(|error| error.to_string())?;
-        let graph = text_side.graph_file().to_owned();
+        let graph = text_side.graph_file().map_err(|error| error.to_string())?.to_owned();
         let load = move || Ok::<_, String>(open(&graph));
         let engine = EngineHandle::start(EngineLimits::default(), load).map_err(|error| error.to_string())?;
         let limits = AdmissionLimits {
