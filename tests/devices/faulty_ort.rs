@@ -1,7 +1,7 @@
-//! ONNX Runtime that fails when it is told to: the real library with two calls of its interface replaced.
+//! ONNX Runtime that fails when it is told to: the real library with one call of its interface replaced.
 //!
 //! It is loaded where `LEDE_ORT_LIBRARY` names it, loads the one that `FAULTY_ORT_LIBRARY` names, and looks for orders in the file
-//! `FAULTY_ORT_ORDERS`. Running a graph, with bindings or without, is the call `run`.
+//! `FAULTY_ORT_ORDERS`. Running a graph with what is bound to it, as each step of the origin does, is the call `run`.
 
 mod orders;
 
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use libloading::Library;
 use ort_sys::{
-    ORT_API_VERSION, OrtApi, OrtApiBase, OrtErrorCode, OrtIoBinding, OrtRunOptions, OrtSession, OrtStatusPtr, OrtValue,
+    ORT_API_VERSION, OrtApi, OrtApiBase, OrtErrorCode, OrtIoBinding, OrtRunOptions, OrtSession, OrtStatusPtr,
 };
 
 use crate::orders::{Fault, Orders};
@@ -50,7 +50,7 @@ fn load() -> Option<Real> {
         let entry = library.get::<unsafe extern "system" fn() -> *const OrtApiBase>(b"OrtGetApiBase").ok()?;
         let base = entry().as_ref()?;
         let api = (base.GetApi)(ORT_API_VERSION).as_ref()?;
-        let faulty = OrtApi { Run: run, RunWithBinding: run_with_binding, ..api.clone() };
+        let faulty = OrtApi { RunWithBinding: run_with_binding, ..api.clone() };
         Some(Real { base, api, faulty, orders: Orders::named_by("FAULTY_ORT_ORDERS"), _library: library })
     }
 }
@@ -76,39 +76,23 @@ extern "system" fn get_version() -> *const c_char {
     real().map_or(c"0.0.0".as_ptr(), |real| unsafe { (real.base.GetVersionString)() })
 }
 
-/// Defines what stands in for a call that runs a graph. A macro, since one of them takes eight arguments.
-macro_rules! stand_in {
-    ($name:ident for $real:ident($($argument:ident: $type:ty),* $(,)?)) => {
-        #[expect(unsafe_code, reason = "passed on to a pointer of the real interface")]
-        unsafe extern "system" fn $name($($argument: $type),*) -> OrtStatusPtr {
-            match REAL.get() {
-                Some(Some(real)) => match real.orders.obeyed("run") {
-                    Some(fault) => status(real.api, fault),
-                    // SAFETY: the arguments are those of the caller, who keeps to the contract of this very function.
-                    None => unsafe { (real.api.$real)($($argument),*) },
-                },
-                // Nobody has this pointer before the library is loaded.
-                _ => OrtStatusPtr(std::ptr::null_mut()),
-            }
-        }
-    };
-}
-
-stand_in!(run for Run(
-    session: *mut OrtSession,
-    options: *const OrtRunOptions,
-    input_names: *const *const c_char,
-    inputs: *const *const OrtValue,
-    inputs_len: usize,
-    output_names: *const *const c_char,
-    output_names_len: usize,
-    outputs: *mut *mut OrtValue,
-));
-stand_in!(run_with_binding for RunWithBinding(
+/// Stands in for the call that takes a step. Graphs that are run without bindings are not concerned.
+#[expect(unsafe_code, reason = "passed on to a pointer of the real interface")]
+unsafe extern "system" fn run_with_binding(
     session: *mut OrtSession,
     options: *const OrtRunOptions,
     binding: *const OrtIoBinding,
-));
+) -> OrtStatusPtr {
+    match REAL.get() {
+        Some(Some(real)) => match real.orders.obeyed("run") {
+            Some(fault) => status(real.api, fault),
+            // SAFETY: the arguments are those of the caller, who keeps to the contract of this very function.
+            None => unsafe { (real.api.RunWithBinding)(session, options, binding) },
+        },
+        // Nobody has this pointer before the library is loaded.
+        _ => OrtStatusPtr(std::ptr::null_mut()),
+    }
+}
 
 /// A failure as ONNX Runtime itself makes it.
 #[expect(unsafe_code, reason = "made by a pointer of the real interface")]

@@ -83,7 +83,11 @@ pub unsafe extern "system" fn negotiate(version: *mut u32) -> VkResult {
 pub unsafe extern "system" fn look(instance: vk::Instance, name: *const c_char) -> Function {
     // SAFETY: the arguments are the loader's, which keeps to the contract of this very function; a name ends with a zero.
     let (real, name) = unsafe { ((driver()?.look)(instance, name), CStr::from_ptr(name)) };
-    if name == c"vkGetDeviceProcAddr" { in_place_of(real, &LOOK_DEVICE, look_device as *const c_void) } else { real }
+    if name == c"vkGetDeviceProcAddr" {
+        in_place_of(real, &LOOK_DEVICE, look_device as *const c_void)
+    } else {
+        real
+    }
 }
 
 /// Where the loader finds functions that take a physical device, as the real driver has them.

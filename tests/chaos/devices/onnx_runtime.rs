@@ -20,7 +20,8 @@ async fn onnx_runtime_that_fails_is_opened_again_and_who_was_on_it_is_answered_a
         let ended = served.struck_by(order, BUSY, &bodies).await;
         assert_right(&ended, &right, order);
         served.until_ready(true, SOON).await;
-        let (after, restarts) = (served.condition().await, |condition: &serde_json::Value| condition["restarts"].as_u64());
+        let (after, restarts) =
+            (served.condition().await, |condition: &serde_json::Value| condition["restarts"].as_u64());
         assert_eq!(restarts(&after), restarts(&before).map(|count| count + reopened), "{order}: {after}");
         assert_eq!(answered(&ended), COMPANY, "{order}: {ended:?}");
         // Who ran out of memory has only waited until others were through.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lede_tests::{ALWAYS, FaultyDevice, Provider, Reply};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Ended, SOON, Served, WATCHFUL, about, assert_right, company};
 
@@ -34,7 +34,7 @@ async fn onnx_runtime_takes_the_place_of_a_vulkan_device_that_is_lost_for_good_u
     let meanwhile = asked_until_on(&served, "ort").await;
     assert_right(&meanwhile, &vec![right[0].clone(); meanwhile.len()], "while it is replaced");
     let condition = served.condition().await;
-    assert_eq!(condition["backends"], serde_json::json!(["wgpu", "ort"]));
+    assert_eq!(condition["backends"], json!(["wgpu", "ort"]));
     assert!(condition["description"].to_string().contains("ONNX Runtime"), "{condition}");
     // Greedy, so both engines choose the same.
     assert_eq!(served.answers(&bodies).await, right, "on the other engine");
@@ -46,9 +46,30 @@ async fn onnx_runtime_takes_the_place_of_a_vulkan_device_that_is_lost_for_good_u
 }
 
 #[tokio::test]
+async fn a_vulkan_device_without_memory_for_the_model_is_passed_over_and_comes_into_use_once_there_is_some() {
+    let vulkan = FaultyDevice::vulkan();
+    vulkan.order(&format!("allocate out_of_memory {ALWAYS}"));
+    let more = [("LEDE_BACKEND_FALLBACK", "ort"), ("LEDE_BACKEND_RETURN_MS", "2000")];
+    let mut served = Served::start(vulkan, &[&WATCHFUL[..], &more].concat()).await;
+    let condition = served.condition().await;
+    assert_eq!((&condition["backend"], &condition["failures"]), (&json!("ort"), &json!(1)), "{condition}");
+    assert!(condition["last_failure"].to_string().contains("Out of Memory"), "{condition}");
+    let right = served.answers(&company()).await;
+    served.device.recover();
+    let meanwhile = asked_until_on(&served, "wgpu").await;
+    assert_right(&meanwhile, &vec![right[0].clone(); meanwhile.len()], "on the way to the first");
+    assert_eq!(served.answers(&company()).await, right);
+    served.assert_lives();
+}
+
+#[tokio::test]
 async fn a_provider_answers_for_an_engine_that_is_gone_for_good_and_the_process_stays() {
     let provider = Provider::start(vec![], Reply::captions(&[(CAPTION, &["harbour", "light"])])).await;
-    let remote = [("LEDE_REMOTE_URL", provider.url.as_str()), ("LEDE_REMOTE_MODEL", "writer-1"), ("LEDE_REMOTE_MODE", "fallback")];
+    let remote = [
+        ("LEDE_REMOTE_URL", provider.url.as_str()),
+        ("LEDE_REMOTE_MODEL", "writer-1"),
+        ("LEDE_REMOTE_MODE", "fallback"),
+    ];
     let mut served = Served::start(FaultyDevice::onnx_runtime(), &[&WATCHFUL[..], &remote].concat()).await;
     // The provider is there before the model is.
     while served.condition().await["backend"] != "ort" {
