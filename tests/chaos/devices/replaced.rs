@@ -53,7 +53,7 @@ async fn a_vulkan_device_without_memory_for_the_model_is_passed_over_and_comes_i
     let mut served = Served::start(vulkan, &[&WATCHFUL[..], &more].concat()).await;
     let condition = served.condition().await;
     assert_eq!((&condition["backend"], &condition["failures"]), (&json!("ort"), &json!(1)), "{condition}");
-    assert!(condition["last_failure"].to_string().contains("Out of Memory"), "{condition}");
+    assert!(condition["last_failure"].to_string().contains("memory"), "{condition}");
     let right = served.answers(&company()).await;
     served.device.recover();
     let meanwhile = asked_until_on(&served, "wgpu").await;
