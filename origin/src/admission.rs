@@ -226,7 +226,11 @@ impl State {
     }
 
     fn leave(&mut self, entrance: &Entrance, now: Instant) {
-        self.drain.leave(entrance.sequences, now);
+        if now < entrance.deadline {
+            self.drain.leave(entrance.sequences, now);
+        } else {
+            self.drain.leave_unserved(entrance.sequences, now);
+        }
         self.sequences[entrance.priority as usize] -= entrance.sequences;
         self.requests[entrance.endpoint as usize] -= 1;
     }

@@ -1,12 +1,15 @@
 //! What the engine asks of a device. A backend knows rows, positions and logits; it knows no queue and no caption.
 
 mod choice;
+mod description;
 pub mod faulty;
 pub mod ort;
 pub mod scripted;
 pub mod wgpu;
 
+use choice::select_each;
 pub use choice::{Selected, Selection, select_on_host};
+pub use description::{BackendDescription, DeviceBytes, DeviceKind};
 
 /// The sizes of a loaded model on its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +107,15 @@ pub trait Backend {
     /// Sizes that do not change.
     fn shape(&self) -> BackendShape;
 
-    /// What it runs on and how, for people: an adapter or an execution provider, a precision or a graph.
-    fn description(&self) -> String;
+    /// What it runs on and how.
+    fn description(&self) -> BackendDescription;
+
+    /// What it holds on its device now. A model's share of a device is the sum of it.
+    fn device_bytes(&self) -> DeviceBytes;
+
+    /// Entries that it has computed since it was opened, those included that only pad a step: nobody asked for them, and they
+    /// cost what others cost. What a step was asked to read is the sum of its works' ids; what is beyond that is padding.
+    fn entries_computed(&self) -> u64;
 
     /// Does a step take a few entries in each row in about the time that it takes one? Then the engine may have it read
     /// guesses of what comes next and look at the logits after each ([`LogitsWanted::All`]).

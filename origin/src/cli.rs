@@ -53,7 +53,7 @@ pub enum Command {
 pub enum ModelAction {
     /// Show all models.
     List,
-    /// Check a folder (Hugging Face layout with an ONNX export) and take a copy of it in.
+    /// Check a folder (Hugging Face layout with an ONNX export, or with safetensors for wgpu) and take a copy of it in.
     Add {
         /// The folder.
         path: PathBuf,

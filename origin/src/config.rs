@@ -39,7 +39,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    fn new(name: &str, reason: impl Display) -> Self {
+    pub(crate) fn new(name: &str, reason: impl Display) -> Self {
         // One name is not ours: every platform hands out a Redis under it.
         let variable =
             if name == "redis_url" { name.to_uppercase() } else { format!("LEDE_{name}").to_uppercase() };

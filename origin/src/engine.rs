@@ -13,10 +13,12 @@ pub mod sequence;
 mod shared;
 pub mod speculation;
 pub mod stats;
+pub mod step_times;
 mod supervisor;
 pub mod vocabulary;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
@@ -38,8 +40,12 @@ pub struct EngineLimits {
     pub waiting_sequences_max: usize,
     /// Most sequences that run; at most the backend's rows.
     pub sequences_max: usize,
-    /// Entries that a step reads, as long as there are prompts to be read: what running rows need first, then prompts.
+    /// Entries that a step reads at most, as long as there are prompts to be read: what running rows need first, then
+    /// prompts, fewer where that would take long.
     pub step_tokens_max: usize,
+    /// How long a step that reads prompts may take, so that those who write do not wait for it; a quarter of that when they
+    /// are of low priority. Where steps are slow anyway, twice as long as one without prompts.
+    pub prompt_step: Duration,
     /// Positions of prompts that are kept after their sequences; with 0 nothing is shared.
     pub prefix_positions_max: usize,
     /// Are entries guessed?
@@ -52,6 +58,7 @@ impl Default for EngineLimits {
             waiting_sequences_max: 256,
             sequences_max: 8,
             step_tokens_max: 256,
+            prompt_step: Duration::from_millis(120),
             prefix_positions_max: 8_192,
             speculation: SpeculationMode::Auto,
         }

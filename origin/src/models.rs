@@ -17,6 +17,7 @@ mod nano;
 mod opening;
 mod store;
 mod tokenizer;
+mod weight_files;
 
 pub use architecture::Architecture;
 pub use chat::{CONTEXT_TOKENS_MAX_DEFAULT, ChatModel, ChatSettings};
@@ -31,3 +32,4 @@ pub use opening::OpeningModel;
 pub use store::{
     Addition, FileRecord, ModelFacts, SourceFile, Store, StoreError, StoredModel, check_name, name_from,
 };
+pub use weight_files::{FilesWanted, WeightFiles, WeightsWanted};

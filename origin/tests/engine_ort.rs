@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lede_origin::backend::ort::{self, ExecutionProviderName, OrtSettings};
-use lede_origin::backend::{Backend, FailureKind, LogitsWanted, Prefix, Row, RowWork};
+use lede_origin::backend::{Backend, DeviceKind, FailureKind, LogitsWanted, Prefix, Row, RowWork};
 use lede_origin::engine::constraint::{CaptionRules, Constraint};
 use lede_origin::engine::sampler::Sampling;
 use lede_origin::engine::sequence::{FinishedSequence, SequenceError, SequenceRequest};
@@ -37,7 +37,7 @@ fn model() -> Model {
 fn backend(model: &Model) -> Box<dyn Backend> {
     let settings = OrtSettings {
         library: path_from_environment("LEDE_ORT_LIBRARY"),
-        model_file: model.graph_file().to_owned(),
+        model_file: model.graph_file().unwrap().to_owned(),
         execution_providers: vec![ExecutionProviderName::Cpu],
         intra_op_threads: 1,
         intra_op_spinning: false,
@@ -81,6 +81,34 @@ fn reading_a_prompt_and_then_stepping_gives_the_logits_of_reading_all_at_once() 
     let difference = largest_difference(&last, &whole);
     assert!(difference < 1e-4, "largest difference {difference}");
     assert!(largest_difference(&short, &whole) > 1e-2, "every entry of the prompt counts");
+}
+
+#[test]
+fn the_backend_says_what_it_runs_on_what_it_holds_and_that_it_pads_nothing() {
+    let model = model();
+    let mut backend = backend(&model);
+    let described = backend.description();
+    assert_eq!((described.backend, described.device.as_str()), ("onnxruntime", "cpu"));
+    assert_eq!((described.device_kind, described.precision), (DeviceKind::Cpu, "f32"));
+    assert_eq!((described.file.as_str(), described.batched), ("model.onnx", true));
+    let held = backend.device_bytes();
+    let graph_bytes = std::fs::metadata(model.graph_file().unwrap()).unwrap().len();
+    assert!(held.weights_bytes >= graph_bytes && held.attention_bytes > 0 && held.scratch_bytes > 0, "{held:?}");
+
+    let before = backend.entries_computed();
+    let (lengths, mut rows) = ([3usize, 1, 7], Vec::new());
+    for length in lengths {
+        rows.push(opened(backend.as_mut(), &prompt(&model, "a lighthouse above a quiet harbour")[..length]).0);
+    }
+    assert_eq!(backend.entries_computed() - before, 11);
+    // Of rows that stand apart, too.
+    backend.close(rows.remove(1));
+    for (some, asked) in [(&rows[..], 2), (&rows[1..], 1)] {
+        let before = backend.entries_computed();
+        stepped(backend.as_mut(), some, &vec![9; some.len()]);
+        assert_eq!(backend.entries_computed() - before, asked);
+    }
+    assert!(backend.device_bytes().attention_bytes >= held.attention_bytes, "it grows with what is read");
 }
 
 #[test]

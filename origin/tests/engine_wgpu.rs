@@ -78,6 +78,30 @@ fn every_family_gives_the_logits_of_transformers() {
 }
 
 #[test]
+fn the_backend_says_what_it_runs_on_what_it_holds_and_what_its_tiles_compute_for_nobody() {
+    let mut held = Vec::new();
+    for precision in [PrecisionChoice::F32, PrecisionChoice::Int8] {
+        let backend = open(&WgpuSettings { precision, ..settings("tiny-llama") });
+        held.push(backend.device_bytes());
+        let described = backend.description();
+        assert_eq!((described.backend, described.file.as_str()), ("wgpu", "model.safetensors"));
+        assert!(described.batched && !described.cooperative_matrices && described.driver.is_some(), "{described}");
+        assert_eq!(described.precision, if precision == PrecisionChoice::F32 { "f32" } else { "int8" });
+    }
+    assert_eq!(open(&settings("tiny-qwen3")).description().file, "model.safetensors.index.json");
+    assert!(held[1].weights_bytes < held[0].weights_bytes / 2, "{held:?}");
+    assert!(held[1].attention_bytes * 2 == held[0].attention_bytes && held[0].scratch_bytes > 0, "{held:?}");
+
+    let mut backend = open(&settings("tiny-llama"));
+    let row = backend.open(None).unwrap();
+    for (asked, computed) in [(1, 1), (4, 4), (5, 8), (13, 16)] {
+        let before = backend.entries_computed();
+        backend.submit(&[RowWork { row, ids: &ids(7, asked), logits: LogitsWanted::Last }]).unwrap();
+        assert_eq!(backend.entries_computed() - before, computed, "{asked}");
+    }
+}
+
+#[test]
 fn a_row_has_the_same_bits_whole_in_pieces_among_others_forked_and_cut_back() {
     for (model, precision) in [
         ("tiny-llama", PrecisionChoice::F32),

@@ -149,7 +149,7 @@ fn agreement(engines: [&mut dyn Backend; 2], prompts: &[Vec<u32>], steps: usize)
 fn two_hundred_prompts_of_the_embedded_model_are_answered_alike_word_for_word() {
     let folder = path_from_environment("LEDE_MODEL_DIR");
     let model = Model::open(&folder).unwrap();
-    let mut ort = on_ort(model.graph_file(), 128);
+    let mut ort = on_ort(model.graph_file().unwrap(), 128);
     let mut wgpu = on_wgpu(&folder, 128, PrecisionChoice::F32);
     let free = wgpu.positions_free();
     let prompts = prompts(&model);
@@ -166,7 +166,7 @@ fn two_hundred_prompts_of_the_embedded_model_are_answered_alike_word_for_word() 
 fn fewer_bits_come_as_close_as_is_stated() {
     let folder = path_from_environment("LEDE_MODEL_DIR");
     let model = Model::open(&folder).unwrap();
-    let mut ort = on_ort(model.graph_file(), 128);
+    let mut ort = on_ort(model.graph_file().unwrap(), 128);
     let prompts: Vec<Vec<u32>> = prompts(&model).into_iter().step_by(9).take(ROWS_MAX).collect();
     for (precision, difference_max, share_alike_least) in [
         (PrecisionChoice::F16, 0.02, 0.99),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lede_tests::{ModelStore, Origin, free_port, model_files, model_fixture, ok_json, post, sunset};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 const STOP_WAIT: Duration = Duration::from_secs(30);
 
@@ -67,6 +67,101 @@ fn a_precision_can_be_chosen_and_a_name_given() {
     store.run(&["add", text(&folder), "--name", "../half"]).must_fail_with("cannot be a model's name");
 }
 
+fn without_graph(folder: &Path) {
+    fs::remove_dir_all(folder.join("onnx")).unwrap();
+}
+
+/// Cuts `model.safetensors` in two, with an index, as large models come.
+fn in_two_files(folder: &Path) {
+    let whole = fs::read(folder.join("model.safetensors")).unwrap();
+    fs::remove_file(folder.join("model.safetensors")).unwrap();
+    let header_bytes = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let (header, data) = whole[8..].split_at(header_bytes);
+    let mut tensors: Map<String, Value> = serde_json::from_slice(header).unwrap();
+    tensors.remove("__metadata__");
+    let mut weight_map = Map::new();
+    let names: Vec<String> = tensors.keys().cloned().collect();
+    for (number, names) in (1..).zip(names.chunks(names.len().div_ceil(2))) {
+        let (file, mut own, mut bytes) =
+            (format!("model-{number:05}-of-00002.safetensors"), Map::new(), Vec::new());
+        for name in names {
+            let mut tensor = tensors[name].clone();
+            let offset = |index: usize| tensor["data_offsets"][index].as_u64().unwrap() as usize;
+            let range = offset(0)..offset(1);
+            tensor["data_offsets"] = json!([bytes.len(), bytes.len() + range.len()]);
+            bytes.extend_from_slice(&data[range]);
+            own.insert(name.clone(), tensor);
+            weight_map.insert(name.clone(), json!(file));
+        }
+        let header = serde_json::to_vec(&own).unwrap();
+        let content = [&(header.len() as u64).to_le_bytes()[..], &header, &bytes].concat();
+        fs::write(folder.join(file), content).unwrap();
+    }
+    let index = json!({ "metadata": {}, "weight_map": weight_map });
+    fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_safetensors_is_a_model_like_any_other_and_runs_on_wgpu() {
+    // Nothing of ONNX Runtime is needed for it.
+    const NO_LIBRARY: (&str, &str) = ("LEDE_ORT_LIBRARY", "/nonexistent");
+    let store = ModelStore::new();
+    let models = store.path();
+    for (name, model, in_two) in [("one", "tiny-llama", false), ("two", "tiny-qwen2", true)] {
+        let (_folder, copy) = copy_of(model);
+        without_graph(&copy);
+        if in_two {
+            in_two_files(&copy);
+        }
+        store.run_with(&["add", text(&copy), "--name", name], &[NO_LIBRARY]).must_succeed();
+        let list = store.run(&["list"]).must_succeed().to_owned();
+        let weights = if in_two { "  model.safetensors.index.json  " } else { "  model.safetensors  " };
+        assert!(list.lines().any(|line| line.starts_with(name) && line.contains(weights)), "{list}");
+        store.run(&["verify", name]).must_succeed();
+
+        let settings = [("LEDE_MODEL", name), ("LEDE_MODELS_DIR", text(&models)), NO_LIBRARY];
+        let origin = Origin::start_with(free_port(), &settings).await;
+        let (_, answer) = ok_json(post(&origin.url, "/api/v14/generate", &sunset())).await;
+        assert_eq!(answer["model"], name);
+        assert!(!answer["caption"].as_str().unwrap().is_empty(), "{answer}");
+        let log = origin.log();
+        let chosen = log.lines().find(|line| line.contains("backend chosen")).unwrap();
+        assert!(chosen.contains("wgpu") && chosen.contains("there is no onnx/model*.onnx"), "{chosen}");
+
+        let settings = [("LEDE_MODEL", name), ("LEDE_MODELS_DIR", text(&models)), ("LEDE_BACKEND", "ort")];
+        let mut origin = Origin::spawn(free_port(), &settings);
+        let ended = origin.wait(STOP_WAIT).unwrap();
+        let log = origin.log();
+        assert!(!ended.success() && log.lines().count() == 1, "{log}");
+        for said in ["LEDE_BACKEND: ", name, "there is no onnx/model*.onnx", "docs/MODELS.md", "LEDE_BACKEND=wgpu"]
+        {
+            assert!(log.contains(said), "{said}: {log}");
+        }
+    }
+}
+
+#[test]
+fn what_is_taken_of_a_folder_is_what_the_configured_engine_reads() {
+    let store = ModelStore::new();
+    let folder = model_fixture("tiny-qwen2");
+    let has = |name: &str, file: &str| store.path().join(name).join(file).exists();
+    for (name, settings, graph, safetensors) in [
+        ("either", &[][..], true, false),
+        ("wgpu", &[("LEDE_BACKEND", "wgpu")], false, true),
+        ("ort", &[("LEDE_BACKEND", "ort")], true, false),
+        ("both", &[("LEDE_BACKEND", "ort"), ("LEDE_BACKEND_FALLBACK", "wgpu")], true, true),
+    ] {
+        store.run_with(&["add", text(&folder), "--name", name], settings).must_succeed();
+        assert_eq!((has(name, "onnx/model.onnx"), has(name, "model.safetensors")), (graph, safetensors), "{name}");
+    }
+    let (_folder, copy) = copy_of("tiny-qwen2");
+    without_graph(&copy);
+    let before = store.content();
+    let refused = store.run_with(&["add", text(&copy), "--name", "none"], &[("LEDE_BACKEND", "ort")]);
+    refused.must_fail_with("there is no onnx/model*.onnx");
+    assert_eq!(store.content(), before);
+}
+
 /// Spoils a copy of a model.
 type Spoil = fn(&Path);
 
@@ -76,7 +171,14 @@ fn a_broken_model_gives_one_clear_error_and_leaves_the_store_as_it_was() {
     store.run(&["add", text(&model_fixture("tiny-qwen2"))]).must_succeed();
     let before = store.content();
     let cases: [(&str, Spoil, &str); 11] = [
-        ("no weights", |f| fs::remove_dir_all(f.join("onnx")).unwrap(), "there is no onnx/model*.onnx"),
+        (
+            "no weights",
+            |f| {
+                without_graph(f);
+                fs::remove_file(f.join("model.safetensors")).unwrap();
+            },
+            "there is no onnx/model*.onnx",
+        ),
         ("no tokenizer", |f| fs::remove_file(f.join("tokenizer.json")).unwrap(), "tokenizer.json"),
         ("no config", |f| fs::remove_file(f.join("config.json")).unwrap(), "config.json"),
         ("half a config", |f| cut(&f.join("config.json")), "config.json"),
@@ -113,18 +215,48 @@ fn a_broken_model_gives_one_clear_error_and_leaves_the_store_as_it_was() {
         ),
     ];
     for (what, spoil, reason) in cases {
-        let (_folder, copy) = copy_of("tiny-qwen2");
-        spoil(&copy);
-        let outcome = store.run(&["add", text(&copy)]);
-        assert!(!outcome.succeeded, "{what} was added");
-        outcome.must_fail_with(reason);
-        assert!(!outcome.complained.contains(".adding-"), "{what}: {}", outcome.complained);
-        assert_eq!(store.content(), before, "{what} left something behind");
+        must_be_refused(&store, what, spoil, reason);
     }
     let large = store.run_with(&["add", text(&model_fixture("tiny-llama"))], &[("LEDE_MODEL_BYTES_MAX", "5000")]);
     large.must_fail_with("LEDE_MODEL_BYTES_MAX");
     store.run(&["add", "/nonexistent"]).must_fail_with("/nonexistent");
     assert_eq!(store.content(), before);
+}
+
+#[test]
+fn a_broken_model_without_a_graph_gives_one_clear_error_too() {
+    let store = ModelStore::new();
+    let cases: [(&str, Spoil, &str); 2] = [
+        (
+            "half of the safetensors, alone",
+            |f| {
+                without_graph(f);
+                cut(&f.join("model.safetensors"));
+            },
+            "shorter or longer than its header says",
+        ),
+        (
+            "a family that only a graph could run",
+            |f| {
+                without_graph(f);
+                replace(&f.join("config.json"), "\"qwen2\"", "\"gemma2\"");
+            },
+            "model_type \"gemma2\" is not computed on wgpu; llama, mistral, qwen2, qwen3, smollm3 are",
+        ),
+    ];
+    for (what, spoil, reason) in cases {
+        must_be_refused(&store, what, spoil, reason);
+    }
+}
+
+fn must_be_refused(store: &ModelStore, what: &str, spoil: Spoil, reason: &str) {
+    let (before, (_folder, copy)) = (store.content(), copy_of("tiny-qwen2"));
+    spoil(&copy);
+    let outcome = store.run(&["add", text(&copy)]);
+    assert!(!outcome.succeeded, "{what} was added");
+    outcome.must_fail_with(reason);
+    assert!(!outcome.complained.contains(".adding-"), "{what}: {}", outcome.complained);
+    assert_eq!(store.content(), before, "{what} left something behind");
 }
 
 fn cut(path: &Path) {

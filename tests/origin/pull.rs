@@ -17,15 +17,38 @@ fn repository() -> BTreeMap<String, Bytes> {
     files
 }
 
-/// In a thread of its own, because the hub answers in this one.
+/// One that nobody has exported.
+fn without_graph(mut files: BTreeMap<String, Bytes>) -> BTreeMap<String, Bytes> {
+    files.retain(|path, _| !path.starts_with("onnx/"));
+    files.insert(
+        "model.safetensors".to_owned(),
+        model_files("tiny-qwen2").remove("model.safetensors").unwrap().into(),
+    );
+    files
+}
+
 async fn pull(store: &std::sync::Arc<ModelStore>, hub: &HubMirror, key: Option<&'static str>) -> Outcome {
-    let (store, url) = (std::sync::Arc::clone(store), hub.url.clone());
-    let run = move || {
-        let mut settings = vec![("HF_ENDPOINT", url.as_str())];
-        settings.extend(key.map(|key| ("HF_TOKEN", key)));
-        store.run_with(&["pull", HUB_MODEL], &settings)
-    };
+    pull_with(store, hub, key.map(|key| ("HF_TOKEN", key)).as_slice()).await
+}
+
+/// In a thread of its own, because the hub answers in this one.
+async fn pull_with(
+    store: &std::sync::Arc<ModelStore>,
+    hub: &HubMirror,
+    settings: &[(&'static str, &'static str)],
+) -> Outcome {
+    let (store, url, settings) = (std::sync::Arc::clone(store), hub.url.clone(), settings.to_vec());
+    let run =
+        move || store.run_with(&["pull", HUB_MODEL], &[&[("HF_ENDPOINT", url.as_str())][..], &settings].concat());
     tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+/// The files that were asked for, without the lists of them.
+fn fetched(hub: &HubMirror) -> Vec<String> {
+    let requests = hub.requests().into_iter();
+    let paths =
+        requests.filter_map(|request| Some(request.path.split_once("/resolve/")?.1.split_once('/')?.1.to_owned()));
+    paths.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,6 +68,49 @@ async fn a_model_is_fetched_without_what_is_not_needed_and_never_twice() {
     hub.requests();
     pull(&store, &hub, Some(HUB_KEY)).await.must_succeed();
     assert_eq!(hub.requests().len(), 1, "the list alone is asked for; the files are in the cache");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_without_a_graph_is_fetched_as_safetensors_and_tried_on_wgpu() {
+    let hub = HubMirror::start(without_graph(repository()), None).await;
+    let store = std::sync::Arc::new(ModelStore::new());
+    pull_with(&store, &hub, &[("LEDE_BACKEND", "ort")]).await.must_fail_with("there is no onnx/model*.onnx");
+    pull_with(&store, &hub, &[("LEDE_MODEL_PRECISION", "q4")]).await.must_fail_with("precision q4");
+    assert_eq!(fetched(&hub), [""; 0]);
+    pull(&store, &hub, None).await.must_succeed();
+    let files = fetched(&hub);
+    assert_eq!((files[0].as_str(), files.last().unwrap().as_str()), ("config.json", "model.safetensors"));
+    let list = store.run(&["list"]).must_succeed().to_owned();
+    assert!(list.contains("tiny_model  qwen2") && list.contains("  model.safetensors  "), "{list}");
+    store.run(&["verify", "tiny_model"]).must_succeed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_configured_wgpu_gets_the_safetensors_though_there_is_a_graph() {
+    let files: BTreeMap<String, Bytes> =
+        model_files("tiny-qwen2").into_iter().map(|(path, content)| (path, content.into())).collect();
+    let hub = HubMirror::start(files, None).await;
+    let store = std::sync::Arc::new(ModelStore::new());
+    pull_with(&store, &hub, &[("LEDE_BACKEND", "wgpu")]).await.must_succeed();
+    let files = fetched(&hub);
+    assert!(files.iter().any(|file| file == "model.safetensors"), "{files:?}");
+    assert!(!files.iter().any(|file| file.contains("onnx")), "{files:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_model_that_cannot_be_run_nothing_but_its_configuration_is_fetched() {
+    for (family, reason) in [("gemma2", "is not computed on wgpu; llama"), ("t5", "is not supported")] {
+        let mut files = without_graph(repository());
+        let config = String::from_utf8(files["config.json"].to_vec()).unwrap();
+        files.insert("config.json".to_owned(), config.replace("\"qwen2\"", &format!("\"{family}\"")).into());
+        let hub = HubMirror::start(files, None).await;
+        let store = std::sync::Arc::new(ModelStore::new());
+        let refused = pull(&store, &hub, None).await;
+        refused.must_fail_with(reason);
+        assert!(refused.complained.contains(": config.json: "), "{}", refused.complained);
+        assert_eq!(fetched(&hub), ["config.json"]);
+        assert_eq!(store.content(), BTreeMap::new());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

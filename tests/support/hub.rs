@@ -99,7 +99,7 @@ impl Shared {
             let hash = if wrong { sha256(b"another file") } else { sha256(content) };
             let mut sibling =
                 json!({ "rfilename": path, "size": content.len(), "blobId": &sha256(content)[..40] });
-            if path.contains(".onnx") {
+            if path.contains(".onnx") || path.ends_with(".safetensors") {
                 sibling["lfs"] = json!({ "sha256": hash, "size": content.len(), "pointerSize": 127 });
             }
             sibling

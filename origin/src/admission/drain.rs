@@ -35,6 +35,7 @@ struct Clocks {
 #[derive(Clone, Copy, Debug)]
 struct Departure {
     at: Instant,
+    /// Of these, those that were served.
     sequences: usize,
     /// How long somebody had been inside, in all, when those before them left.
     began: Duration,
@@ -61,8 +62,17 @@ impl Drain {
     }
 
     pub(super) fn leave(&mut self, sequences: usize, now: Instant) {
+        self.depart(sequences, sequences, now);
+    }
+
+    /// They leave because their time has passed. That makes room, and says nothing of how many can be served.
+    pub(super) fn leave_unserved(&mut self, sequences: usize, now: Instant) {
+        self.depart(sequences, 0, now);
+    }
+
+    fn depart(&mut self, leaving: usize, sequences: usize, now: Instant) {
         self.settle(now);
-        self.inside -= sequences;
+        self.inside -= leaving;
         let began = self.departures.back().map_or(Duration::ZERO, |last| last.clocks.busy);
         if self.departures.len() == DEPARTURES_MAX {
             self.departures.pop_front();
@@ -186,6 +196,21 @@ mod tests {
         assert_eq!(drain.expected_wait(7, at(200)), seconds(96), "and neither is known any more");
         drain.leave(4, at(200));
         assert_eq!(drain.expected_wait(1, at(300)), None, "nobody is inside");
+    }
+
+    #[test]
+    fn those_whose_time_has_passed_do_not_count_as_served() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut drain = Drain::new(1);
+        drain.enter(30, start);
+        for second in 1..=10 {
+            drain.leave(1, at(second));
+            drain.leave_unserved(1, at(second));
+        }
+        assert_eq!(drain.expected_wait(10, at(10)), seconds(10), "one a second, not two");
+        drain.leave_unserved(10, at(50));
+        assert_eq!(drain.rate_per_s(at(50)), None, "nobody was served for long");
     }
 
     proptest! {

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Backend, BackendError, BackendShape, FailureKind, Prefix, Row, RowWork, Selected, Selection};
+use super::{
+    Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, FailureKind, Prefix, Row, RowWork,
+    Selected, Selection,
+};
 
 /// What happens at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +84,16 @@ impl Backend for FaultyBackend {
         self.inner.shape()
     }
 
-    fn description(&self) -> String {
+    fn description(&self) -> BackendDescription {
         self.inner.description()
+    }
+
+    fn device_bytes(&self) -> DeviceBytes {
+        self.inner.device_bytes()
+    }
+
+    fn entries_computed(&self) -> u64 {
+        self.inner.entries_computed()
     }
 
     fn takes_guesses(&self) -> bool {

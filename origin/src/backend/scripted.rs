@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, BackendShape, FailureKind, LogitsWanted, Prefix, Row, RowWork, Selected, Selection,
-    select_on_host,
+    Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, DeviceKind, FailureKind, LogitsWanted,
+    Prefix, Row, RowWork, Selected, Selection, select_each,
 };
 
 /// Positions in a block.
@@ -20,6 +20,9 @@ pub struct ScriptedBackend {
     script: Script,
     step_time: Duration,
     blocks_max: usize,
+    /// Each step is padded to a multiple of so many entries.
+    padded_to: usize,
+    entries_computed: u64,
     opened: u32,
     rows: BTreeMap<Row, Vec<u32>>,
     /// Of the latest step: for each work the logits that were wanted, in order.
@@ -31,7 +34,17 @@ impl ScriptedBackend {
     #[must_use]
     pub fn new(shape: BackendShape, step_time: Duration, script: Script) -> Self {
         let blocks_max = 2 * shape.rows_max * shape.context_tokens_max.div_ceil(BLOCK_TOKENS);
-        Self { shape, script, step_time, blocks_max, opened: 0, rows: BTreeMap::new(), logits: Vec::new() }
+        Self {
+            shape,
+            script,
+            step_time,
+            blocks_max,
+            padded_to: 1,
+            entries_computed: 0,
+            opened: 0,
+            rows: BTreeMap::new(),
+            logits: Vec::new(),
+        }
     }
 
     /// The same with memory for no more than `positions`, in whole blocks.
@@ -41,9 +54,26 @@ impl ScriptedBackend {
         self
     }
 
+    /// The same, computing a multiple of so many entries at each step, as devices do that work in tiles.
+    #[must_use]
+    pub const fn with_steps_padded_to(mut self, entries: usize) -> Self {
+        self.padded_to = entries;
+        self
+    }
+
     fn blocks_free(&self) -> usize {
         let taken: usize = self.rows.values().map(|ids| ids.len().div_ceil(BLOCK_TOKENS)).sum();
         self.blocks_max.saturating_sub(taken)
+    }
+
+    fn logits_of(&self, item: usize, offset: usize) -> Result<&[f32], BackendError> {
+        let width = self.shape.vocabulary_entries;
+        let wanted = self.logits.get(item).map(Vec::as_slice).unwrap_or_default();
+        let rows = wanted.chunks_exact(width);
+        // Only the last were wanted: then it is the only one.
+        let logits =
+            if rows.len() == 1 { wanted.get(..width) } else { wanted.get(offset * width..(offset + 1) * width) };
+        logits.ok_or_else(|| BackendError::of_kind(FailureKind::Refused, "logits", "they were not wanted"))
     }
 
     fn check(&self, work: &[RowWork<'_>]) -> Result<(), BackendError> {
@@ -75,8 +105,30 @@ impl Backend for ScriptedBackend {
         self.shape
     }
 
-    fn description(&self) -> String {
-        "scripted".to_owned()
+    fn description(&self) -> BackendDescription {
+        BackendDescription {
+            backend: "scripted",
+            device: "none".to_owned(),
+            device_kind: DeviceKind::Other,
+            driver: None,
+            precision: "f32",
+            file: "script".to_owned(),
+            batched: true,
+            subgroups: false,
+            cooperative_matrices: false,
+        }
+    }
+
+    /// An id for each position, and the latest logits.
+    fn device_bytes(&self) -> DeviceBytes {
+        let positions = self.blocks_max * BLOCK_TOKENS;
+        let logits: usize = self.logits.iter().map(Vec::len).sum();
+        let bytes = |words: usize| 4 * words as u64;
+        DeviceBytes { weights_bytes: 0, attention_bytes: bytes(positions), scratch_bytes: bytes(logits) }
+    }
+
+    fn entries_computed(&self) -> u64 {
+        self.entries_computed
     }
 
     fn takes_guesses(&self) -> bool {
@@ -111,6 +163,8 @@ impl Backend for ScriptedBackend {
     fn submit(&mut self, work: &[RowWork<'_>]) -> Result<(), BackendError> {
         self.check(work)?;
         std::thread::sleep(self.step_time);
+        let entries: usize = work.iter().map(|item| item.ids.len()).sum();
+        self.entries_computed += entries.next_multiple_of(self.padded_to) as u64;
         self.logits.clear();
         for item in work {
             let held = self.rows.entry(item.row).or_default();
@@ -134,22 +188,11 @@ impl Backend for ScriptedBackend {
     }
 
     fn select(&mut self, selections: &[Selection<'_>], selected: &mut Vec<Selected>) -> Result<(), BackendError> {
-        selected.resize_with(selections.len(), Selected::default);
-        for (selection, selected) in selections.iter().zip(selected) {
-            let logits = self.logits(selection.item, selection.offset)?;
-            select_on_host(logits, selection.permitted, selection.count_max, selected);
-        }
-        Ok(())
+        select_each(selections, selected, |item, offset| self.logits_of(item, offset))
     }
 
     fn logits(&mut self, item: usize, offset: usize) -> Result<&[f32], BackendError> {
-        let width = self.shape.vocabulary_entries;
-        let wanted = self.logits.get(item).map(Vec::as_slice).unwrap_or_default();
-        let rows = wanted.chunks_exact(width);
-        // Only the last were wanted: then it is the only one.
-        let logits =
-            if rows.len() == 1 { wanted.get(..width) } else { wanted.get(offset * width..(offset + 1) * width) };
-        logits.ok_or_else(|| BackendError::of_kind(FailureKind::Refused, "logits", "they were not wanted"))
+        self.logits_of(item, offset)
     }
 
     fn truncate(&mut self, row: Row, positions: usize) {

@@ -32,6 +32,7 @@ use self::device::{Device, DeviceSettings, Without};
 use self::family::Family;
 use self::forward::{Forward, Loaded, Pool, head_shape};
 use self::kernels::Kernels;
+use self::kernels::linear::Way;
 use self::kernels::select::{PICKED_MAX, Request, Selector, SelectorShape};
 use self::kv_blocks::{BLOCK_TOKENS, KvBlocks};
 use self::matrix::Precision;
@@ -39,7 +40,8 @@ use self::scratch::ScratchSizes;
 use self::step::{Step, StepLimits, Wanted};
 use self::weights::ModelWeights;
 use super::{
-    Backend, BackendError, BackendShape, FailureKind, Prefix, Row, RowWork, Selected, Selection, select_on_host,
+    Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, FailureKind, Prefix, Row, RowWork,
+    Selected, Selection, select_on_host,
 };
 
 /// How long the device may take for a step. Who runs the engine watches more closely; this is so that nobody waits for ever.
@@ -81,6 +83,7 @@ pub fn open(settings: &WgpuSettings) -> Result<Box<dyn Backend>, BackendError> {
     let capabilities = backend.device.capabilities();
     tracing::info!(
         adapter = capabilities.name,
+        driver = capabilities.driver,
         software = capabilities.software,
         shader_f16 = capabilities.shader_f16,
         subgroup_size = capabilities.subgroup_size,
@@ -96,15 +99,21 @@ pub fn open(settings: &WgpuSettings) -> Result<Box<dyn Backend>, BackendError> {
     Ok(Box::new(backend))
 }
 
-/// The GPU on which a folder's model would run, or why it would not. Reads no weights.
+/// Could a folder's model run here, on some adapter? Reads no weights.
 ///
 /// # Errors
-/// One line for the log.
-pub fn gpu_for(model_dir: &Path, adapter: Option<&str>) -> Result<String, String> {
-    let family = Family::open(model_dir).map_err(|error| error.to_string())?;
-    sizing::check_sizes(&family).map_err(|error| error.to_string())?;
-    Checkpoint::open(model_dir).map_err(|error| error.to_string())?;
-    device::gpu(adapter).ok_or_else(|| "there is no GPU".to_owned())
+/// When its family or its sizes are not computed here, or its files are missing or broken.
+pub fn check(model_dir: &Path) -> Result<(), BackendError> {
+    sizing::check_sizes(&Family::open(model_dir)?)?;
+    Checkpoint::open(model_dir).map(drop)
+}
+
+/// Could a model with this `config.json`, whatever the file's name, run here?
+///
+/// # Errors
+/// As [`check`].
+pub fn check_config(path: &Path) -> Result<(), BackendError> {
+    sizing::check_sizes(&Family::read(path)?)
 }
 
 /// A device with a model and its rows.
@@ -121,6 +130,9 @@ struct WgpuBackend {
     precision: Precision,
     /// Bytes of the weights, as the device was given them.
     model_bytes: u64,
+    /// The file that named them.
+    file: &'static str,
+    entries_computed: u64,
 }
 
 impl WgpuBackend {
@@ -136,6 +148,7 @@ impl WgpuBackend {
             rows_max: settings.rows_max,
         };
         let limits = sizing::limits(shape, device.capabilities())?;
+        let file = checkpoint.file();
         let weights = ModelWeights::load(&device, checkpoint, family, precision)?;
         let model_bytes = device.bytes_in_use();
         let heads = head_shape(family, precision != Precision::F32);
@@ -157,7 +170,19 @@ impl WgpuBackend {
         let selector = Selector::bind(&mut kernels, forward.logits(), selector_shape)?;
         let book = KvBlocks::new(blocks, rows_open_max);
         let logits = vec![0.0; shape.vocabulary_entries];
-        Ok(Self { device, limits, book, forward, selector, wanted: Vec::new(), logits, precision, model_bytes })
+        Ok(Self {
+            device,
+            limits,
+            book,
+            forward,
+            selector,
+            wanted: Vec::new(),
+            logits,
+            precision,
+            model_bytes,
+            file,
+            entries_computed: 0,
+        })
     }
 
     fn logits_row(&self, item: usize, offset: usize) -> Result<usize, BackendError> {
@@ -179,8 +204,30 @@ impl Backend for WgpuBackend {
         self.limits.shape
     }
 
-    fn description(&self) -> String {
-        format!("wgpu, {}, {}", self.device.capabilities().name, self.precision.name())
+    fn description(&self) -> BackendDescription {
+        let capabilities = self.device.capabilities();
+        BackendDescription {
+            backend: "wgpu",
+            device: capabilities.name.clone(),
+            device_kind: capabilities.kind,
+            driver: Some(capabilities.driver.clone()),
+            precision: self.precision.name(),
+            file: self.file.to_owned(),
+            batched: true,
+            subgroups: matches!(Way::of(capabilities), Way::Subgroup(_)),
+            // An adapter may have them; no kernel of ours names them.
+            cooperative_matrices: false,
+        }
+    }
+
+    fn device_bytes(&self) -> DeviceBytes {
+        let (weights_bytes, attention_bytes) = (self.model_bytes, self.forward.attention_bytes());
+        let scratch_bytes = self.device.bytes_in_use().saturating_sub(weights_bytes + attention_bytes);
+        DeviceBytes { weights_bytes, attention_bytes, scratch_bytes }
+    }
+
+    fn entries_computed(&self) -> u64 {
+        self.entries_computed
     }
 
     fn takes_guesses(&self) -> bool {
@@ -208,7 +255,7 @@ impl Backend for WgpuBackend {
         self.wanted.clear();
         let submitted = self.forward.submit(&self.device, &step, &self.book.take_copies());
         // From here on the rows are not as they were, whatever the device ran out of.
-        submitted.map_err(|error| match error.kind() {
+        self.entries_computed += submitted.map_err(|error| match error.kind() {
             FailureKind::Lost => error,
             _ => BackendError::new("step", error),
         })?;

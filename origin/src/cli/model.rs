@@ -6,7 +6,9 @@ use std::path::Path;
 
 use super::{ModelAction, table, trial};
 use crate::config::Config;
-use crate::models::{Addition, Hub, HubModel, PrecisionChoice, Store, StoredModel, local_files, name_from};
+use crate::models::{
+    Addition, FilesWanted, Hub, HubModel, PrecisionChoice, Store, StoredModel, local_files, name_from,
+};
 
 pub(super) fn run(action: ModelAction, config: &Config) -> Result<(), String> {
     let desk = Desk { store: Store::new(config.model.models_dir.clone(), config.model.model_bytes_max), config };
@@ -28,7 +30,7 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn list(&self) -> Result<(), String> {
-        let header = ["NAME", "ARCHITECTURE", "PARAMETERS", "GRAPH", "BYTES", "VERIFIED", "SOURCE"];
+        let header = ["NAME", "ARCHITECTURE", "PARAMETERS", "WEIGHTS", "BYTES", "VERIFIED", "SOURCE"];
         let mut rows = vec![header.map(str::to_owned)];
         rows.extend(self.store.list().map_err(text)?.iter().map(row));
         say(&table::aligned(&rows))
@@ -39,7 +41,7 @@ impl Desk<'_> {
         let own = folder.file_name().map(|name| name_from(&name.to_string_lossy()));
         let name = name.or(own).unwrap_or_default();
         self.store.check_free(&name).map_err(text)?;
-        let files = local_files(&folder, self.precision(precision)).map_err(text)?;
+        let files = local_files(&folder, self.wanted(precision)).map_err(text)?;
         self.take_in(&Addition { name, source: "folder".to_owned(), files })
     }
 
@@ -53,7 +55,7 @@ impl Desk<'_> {
         self.store.check_free(&name).map_err(text)?;
         let check_bytes = |bytes| self.store.check_bytes(bytes).map_err(text);
         let hub = Hub::from_environment().map_err(text)?;
-        let pulled = hub.pull(model, self.precision(precision), check_bytes).map_err(text)?;
+        let pulled = hub.pull(model, self.wanted(precision), check_bytes).map_err(text)?;
         let source = format!("{}@{}", model.id, pulled.commit);
         self.take_in(&Addition { name, source, files: pulled.files })
     }
@@ -87,8 +89,10 @@ impl Desk<'_> {
         say(&format!("removed {name}\n"))
     }
 
-    fn precision(&self, wanted: Option<PrecisionChoice>) -> PrecisionChoice {
-        wanted.unwrap_or(self.config.model.model_precision)
+    /// What the engines that are configured read.
+    fn wanted(&self, precision: Option<PrecisionChoice>) -> FilesWanted {
+        let precision = precision.unwrap_or(self.config.model.model_precision);
+        FilesWanted { precision, weights: self.config.backend.weights_wanted() }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cache::ColdChoice;
 use crate::captions::{Asking, CaptionError};
 use crate::config::Config;
 use crate::engine::EngineStatus;
-use crate::models::{Architecture, ModelFacts, local_files};
+use crate::models::{Architecture, ModelFacts, PrecisionChoice, WeightFiles};
 
 /// A slow machine may take a while over a large model; one that takes longer could not serve it.
 const CAPTION_TIMEOUT: Duration = Duration::from_secs(600);
@@ -21,7 +21,7 @@ const CAPTION_TIMEOUT: Duration = Duration::from_secs(600);
 const REQUEST: &str = r#"{"content_description": "a lighthouse at dusk", "hashtag_count": 1, "max_length": 60,
     "optimization_level": "ultra_fast"}"#;
 
-/// Opens the folder, loads the graph, runs it and has it write one caption under all constraints.
+/// Opens the folder, loads the weights, runs them and has them write one caption under all constraints.
 ///
 /// # Errors
 /// One line that names what is wrong.
@@ -29,19 +29,18 @@ pub(super) fn check(folder: &Path, config: &Config) -> Result<ModelFacts, String
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(write_caption(folder, config))?;
     let architecture = Architecture::open(&folder.join("config.json")).map_err(|error| error.to_string())?;
-    let files = local_files(folder, config.model.model_precision);
-    let graph = files.ok().and_then(|files| files.into_iter().find(|file| file.path.ends_with(".onnx")));
+    let weights = WeightFiles::in_folder(folder, PrecisionChoice::Auto);
     Ok(ModelFacts {
         architecture: architecture.model_type.clone(),
         parameters: architecture.parameters(),
-        graph: graph.map(|file| file.path).unwrap_or_default(),
+        graph: weights.principal().unwrap_or_default().to_owned(),
     })
 }
 
 async fn write_caption(folder: &Path, config: &Config) -> Result<(), String> {
     let mut config = config.clone();
     config.model.model_dir = folder.to_owned();
-    // The folder holds one graph, whatever its precision.
+    // The folder holds one graph at most, whatever its precision.
     config.model.model_precision = Default::default();
     // Nobody else may answer for it.
     config.remote.provider = None;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{ConfigError, section, within};
 use crate::backend::wgpu::PrecisionChoice;
+use crate::models::WeightsWanted;
 
 const ATTENTION_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
 
@@ -89,6 +90,19 @@ impl BackendConfig {
     #[must_use]
     pub const fn fallback(&self) -> Option<BackendChoice> {
         self.fallback
+    }
+
+    /// What weights have to be read from by the engines that may run a model.
+    #[must_use]
+    pub const fn weights_wanted(&self) -> WeightsWanted {
+        match (self.choice, self.fallback) {
+            (BackendChoice::Auto, _) => WeightsWanted::Either,
+            (BackendChoice::Ort, Some(BackendChoice::Wgpu)) | (BackendChoice::Wgpu, Some(BackendChoice::Ort)) => {
+                WeightsWanted::Both
+            }
+            (BackendChoice::Ort, _) => WeightsWanted::Graph,
+            (BackendChoice::Wgpu, _) => WeightsWanted::Safetensors,
+        }
     }
 
     pub(super) fn read(source: &Figment) -> Result<Self, ConfigError> {

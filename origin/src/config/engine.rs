@@ -1,5 +1,7 @@
 //! The engine.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::{ConfigError, within};
@@ -19,6 +21,10 @@ pub struct EngineConfig {
     pub waiting_sequences_max: usize,
     /// `LEDE_STEP_TOKENS_MAX`: entries that a step reads, what running sequences need before what prompts do. Default 256.
     pub step_tokens_max: usize,
+    /// `LEDE_PROMPT_STEP_MS`: how long a step that reads prompts may take, so that those who write do not wait for it; a
+    /// quarter of that when they are of low priority. Where steps are slow anyway, twice as long as one without prompts.
+    /// Default 120.
+    pub prompt_step_ms: u64,
     /// `LEDE_PREFIX_POSITIONS_MAX`: positions of prompts that are kept for others that begin alike; 0 switches that off.
     /// Default 8,192.
     pub prefix_positions_max: usize,
@@ -32,10 +38,19 @@ impl Default for EngineConfig {
             waiting_sequences_max,
             sequences_max,
             step_tokens_max,
+            prompt_step,
             prefix_positions_max,
             speculation,
         } = EngineLimits::default();
-        Self { sequences_max, waiting_sequences_max, step_tokens_max, prefix_positions_max, speculation }
+        let prompt_step_ms = prompt_step.as_millis() as u64;
+        Self {
+            sequences_max,
+            waiting_sequences_max,
+            step_tokens_max,
+            prompt_step_ms,
+            prefix_positions_max,
+            speculation,
+        }
     }
 }
 
@@ -43,6 +58,7 @@ impl EngineConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         within("sequences_max", self.sequences_max, 1, 1_024)?;
         within("step_tokens_max", self.step_tokens_max, 16, 1_000_000)?;
+        within("prompt_step_ms", self.prompt_step_ms, 1, 60_000)?;
         within("prefix_positions_max", self.prefix_positions_max, 0, 1_000_000_000)?;
         within("waiting_sequences_max", self.waiting_sequences_max, REQUEST_SEQUENCES_MAX, 1_000_000)
     }
@@ -54,6 +70,7 @@ impl EngineConfig {
             waiting_sequences_max: self.waiting_sequences_max,
             sequences_max: self.sequences_max,
             step_tokens_max: self.step_tokens_max,
+            prompt_step: Duration::from_millis(self.prompt_step_ms),
             prefix_positions_max: self.prefix_positions_max,
             speculation: self.speculation,
         }

@@ -20,6 +20,7 @@ use super::scheduler::{Scheduler, SequenceId};
 use super::sequence::{Sequence, SequenceError};
 use super::speculation::Speculation;
 use super::stats::{EngineCounters, count, set};
+use super::step_times::StepTimes;
 use crate::backend::{Backend, BackendError};
 
 /// Owns the device until every door is gone or the device is.
@@ -30,6 +31,7 @@ pub(super) struct EngineLoop {
     /// All that wait and run: those that the scheduler knows.
     sequences: BTreeMap<SequenceId, Sequence>,
     speculation: Speculation,
+    times: StepTimes,
     limits: EngineLimits,
     counters: Arc<EngineCounters>,
 }
@@ -59,10 +61,12 @@ impl EngineLoop {
             scheduler: Scheduler::new(limits.waiting_sequences_max, running_max),
             sequences: BTreeMap::new(),
             speculation: Speculation::new(limits.speculation),
+            times: StepTimes::new(limits.step_tokens_max, limits.prompt_step),
             limits,
             counters,
         };
         unfinished.into_iter().for_each(|sequence| engine.take_in(sequence.id, sequence));
+        engine.note_gauges();
         engine
     }
 
@@ -83,7 +87,7 @@ impl EngineLoop {
     fn turn(&mut self, now: Instant) -> Result<(), BackendError> {
         self.drop_what_is_over(now);
         self.schedule(now)?;
-        let step = self.plan_step();
+        let step = self.plan_step(now);
         let outcome = self.run_step(step, now);
         self.retire(now);
         self.note_gauges();

@@ -13,11 +13,8 @@ use std::time::Instant;
 
 use lede_shared::plan::Priority;
 
-pub use self::shares::{Unread, shares};
+pub use self::shares::{CHUNK_TOKENS_MIN, StepRoom, Unread, outranked, shares};
 pub use self::urgency::{AGEING_INTERVAL, OVERDUE_AFTER, SequenceId, Standing};
-
-/// By how many priorities one who waits has to be above one who runs to take its place.
-const PREEMPTION_DISTANCE: u8 = 2;
 
 /// Who is to run next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +97,7 @@ impl Scheduler {
     /// Who of those that run would have to make room for somebody of `priority`.
     #[must_use]
     pub fn preemptible(&self, priority: Priority) -> Option<SequenceId> {
-        let yields = |standing: &&Standing| {
-            !standing.is_overdue && priority as u8 >= standing.priority as u8 + PREEMPTION_DISTANCE
-        };
-        let yielding = self.running.iter().filter(yields);
+        let yielding = self.running.iter().filter(|standing| standing.yields_to(priority));
         yielding
             .min_by_key(|standing| (standing.priority, standing.urgency(standing.waited)))
             .map(|first| first.id)

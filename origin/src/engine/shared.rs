@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::door::{EngineDoor, EngineInbox, door};
 use super::{EngineCounters, EngineStatus};
+use crate::backend::BackendDescription;
 
 /// The way to the loop that is in use.
 #[derive(Clone, Debug)]
@@ -31,8 +32,8 @@ pub(super) fn way(waiting_sequences_max: usize) -> (Way, EngineInbox, Hold) {
 pub struct EngineCondition {
     /// The backend in use, or the one that was in use last; none before the first is open.
     pub backend: Option<String>,
-    /// What it runs on and how, where it says so.
-    pub description: Option<String>,
+    /// What that runs on and how.
+    pub description: Option<BackendDescription>,
     /// All that may be used, the preferred one first.
     pub backends: Vec<String>,
     /// How often a backend was opened after the first time.
@@ -78,7 +79,7 @@ impl Shared {
         self.lock().clone()
     }
 
-    pub(super) fn note_opened(&self, name: &str, description: Option<String>) {
+    pub(super) fn note_opened(&self, name: &str, description: Option<BackendDescription>) {
         let mut condition = self.lock();
         condition.restarts += u64::from(condition.backend.is_some());
         (condition.backend, condition.description) = (Some(name.to_owned()), description);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lede_shared::plan::Priority;
 
 pub use self::histogram::{Distribution, Histogram};
+use crate::backend::DeviceBytes;
 
 /// Priorities there are.
 const PRIORITIES: usize = 4;
@@ -35,6 +36,8 @@ pub struct EngineCounters {
     pub retried: AtomicU64,
     /// Running sequences that had to make room for a more urgent one.
     pub preempted: AtomicU64,
+    /// Rows that were left out of a step, once for each step, so that a far more urgent one is not slowed down.
+    pub held_back: AtomicU64,
     /// Rows that were given up for want of memory and had to be read anew.
     pub rows_given_up: AtomicU64,
     /// Prompt entries read.
@@ -45,6 +48,10 @@ pub struct EngineCounters {
     pub written_tokens: AtomicU64,
     /// Steps of the device.
     pub decode_steps: AtomicU64,
+    /// Entries that the device computed, padding included.
+    pub computed_entries: AtomicU64,
+    /// Those of them that no step asked for.
+    pub padding_entries: AtomicU64,
     /// Rows that began with the beginning of another.
     pub prefix_hits: AtomicU64,
     /// Positions that did not have to be read because of it.
@@ -71,6 +78,8 @@ pub struct EngineCounters {
     pub kv_blocks_total: AtomicU64,
     /// Gauge: positions of kept beginnings.
     pub kept_positions: AtomicU64,
+    /// Gauges: what the backend holds on its device, as [`DeviceBytes`] has it.
+    device_bytes: [AtomicU64; 3],
     /// From submission to the first entry, in microseconds.
     pub first_token_us: Histogram,
     /// Between a sequence's entries, in microseconds; several in one step are as far apart as they are many.
@@ -99,11 +108,14 @@ impl Default for EngineCounters {
             failed: AtomicU64::default(),
             retried: AtomicU64::default(),
             preempted: AtomicU64::default(),
+            held_back: AtomicU64::default(),
             rows_given_up: AtomicU64::default(),
             prefilled_tokens: AtomicU64::default(),
             decoded_tokens: AtomicU64::default(),
             written_tokens: AtomicU64::default(),
             decode_steps: AtomicU64::default(),
+            computed_entries: AtomicU64::default(),
+            padding_entries: AtomicU64::default(),
             prefix_hits: AtomicU64::default(),
             prefix_positions: AtomicU64::default(),
             forced_tokens: AtomicU64::default(),
@@ -117,6 +129,7 @@ impl Default for EngineCounters {
             kv_blocks_used: AtomicU64::default(),
             kv_blocks_total: AtomicU64::default(),
             kept_positions: AtomicU64::default(),
+            device_bytes: Default::default(),
             first_token_us: Histogram::default(),
             inter_token_us: Histogram::default(),
             queue_wait_us: Default::default(),
@@ -151,6 +164,8 @@ pub struct EngineStats {
     pub resting: u64,
     /// Running sequences that had to make room for a more urgent one.
     pub preemptions: u64,
+    /// Rows that were left out of a step, once for each step, so that a far more urgent one is not slowed down.
+    pub rows_held_back: u64,
     /// Rows that were given up for want of memory and had to be read anew.
     pub rows_given_up: u64,
     /// Prompt entries read.
@@ -163,6 +178,12 @@ pub struct EngineStats {
     pub tokens_per_second: f64,
     /// Steps of the device.
     pub steps: u64,
+    /// Entries that the device computed, padding included. What was guessed wrong was asked for, so it is no padding.
+    pub computed_entries: u64,
+    /// Those of them that no step asked for: the device works on more at once than there were.
+    pub padding_entries: u64,
+    /// What share of all computed entries those are, 0 to 1.
+    pub padding_waste: f64,
     /// Rows that began with the beginning of another.
     pub prefix_hits: u64,
     /// Positions that did not have to be read because of it.
@@ -179,6 +200,8 @@ pub struct EngineStats {
     pub kv_blocks_used: u64,
     /// All blocks of attention memory.
     pub kv_blocks_total: u64,
+    /// What the backend holds on its device.
+    pub device: DeviceBytes,
     /// From submission to the first entry.
     pub first_token_ms: Distribution,
     /// Between a sequence's entries.
@@ -198,6 +221,25 @@ impl EngineCounters {
     pub(super) fn note_constraint(&self, begun_at: Instant) {
         let spent_ns = u64::try_from(begun_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.constraint_ns.fetch_add(spent_ns, Ordering::Relaxed);
+    }
+
+    /// A step was asked to read `asked` entries, and the device computed so many for it.
+    pub(super) fn note_computed(&self, asked: usize, computed: u64) {
+        self.computed_entries.fetch_add(computed, Ordering::Relaxed);
+        self.padding_entries.fetch_add(computed.saturating_sub(asked as u64), Ordering::Relaxed);
+    }
+
+    pub(super) fn note_device_bytes(&self, held: DeviceBytes) {
+        let bytes = [held.weights_bytes, held.attention_bytes, held.scratch_bytes];
+        self.device_bytes.iter().zip(bytes).for_each(|(gauge, bytes)| gauge.store(bytes, Ordering::Relaxed));
+    }
+
+    /// What the backend in use held on its device after its latest step, or the one that was in use last.
+    #[must_use]
+    pub fn device_bytes(&self) -> DeviceBytes {
+        let [weights_bytes, attention_bytes, scratch_bytes] =
+            self.device_bytes.each_ref().map(|gauge| gauge.load(Ordering::Relaxed));
+        DeviceBytes { weights_bytes, attention_bytes, scratch_bytes }
     }
 
     pub(super) fn note_step_begins(&self, now: Instant) {
@@ -257,12 +299,16 @@ impl EngineCounters {
             running: read(&self.running),
             resting: read(&self.resting),
             preemptions: read(&self.preempted),
+            rows_held_back: read(&self.held_back),
             rows_given_up: read(&self.rows_given_up),
             prefilled_tokens: read(&self.prefilled_tokens),
             decoded_tokens: read(&self.decoded_tokens),
             written_tokens: read(&self.written_tokens),
             tokens_per_second: self.tokens_per_second(now),
             steps: read(&self.decode_steps),
+            computed_entries: read(&self.computed_entries),
+            padding_entries: read(&self.padding_entries),
+            padding_waste: share(read(&self.padding_entries), read(&self.computed_entries)),
             prefix_hits: read(&self.prefix_hits),
             prefix_positions_saved: read(&self.prefix_positions),
             prefix_positions_kept: read(&self.kept_positions),
@@ -271,6 +317,7 @@ impl EngineCounters {
             guessed_tokens_right: read(&self.guessed_tokens_right),
             kv_blocks_used: read(&self.kv_blocks_used),
             kv_blocks_total: read(&self.kv_blocks_total),
+            device: self.device_bytes(),
             first_token_ms: self.first_token_us.in_thousands(),
             inter_token_ms: self.inter_token_us.in_thousands(),
             queue_wait_ms: std::array::from_fn(|priority| self.queue_wait_us[priority].in_thousands()),
@@ -279,6 +326,11 @@ impl EngineCounters {
             step_running_ms: self.step_running(now).map(|running| running.as_millis() as u64),
         }
     }
+}
+
+/// A part of a whole, 0 to 1; 0 of nothing.
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
 }
 
 /// Whole microseconds.
@@ -312,6 +364,16 @@ mod tests {
         assert_eq!(counters.tokens_per_second(at(29_950)), 50.0);
         assert_eq!(counters.tokens_per_second(at(35_500)), 25.0);
         assert_eq!(counters.tokens_per_second(at(90_000)), 0.0);
+    }
+
+    #[test]
+    fn what_no_step_asked_for_is_padding_and_a_share_of_all_that_was_computed() {
+        let counters = EngineCounters::default();
+        assert_eq!(counters.stats(counters.began_at).padding_waste, 0.0);
+        counters.note_computed(5, 8);
+        counters.note_computed(12, 12);
+        let stats = counters.stats(counters.began_at);
+        assert_eq!((stats.computed_entries, stats.padding_entries, stats.padding_waste), (20, 3, 0.15));
     }
 
     #[test]

@@ -246,7 +246,8 @@ impl Supervisor {
 
     fn tell_opened(&self, present: &Incarnation, shape: BackendShape) {
         let (backend, place_in_chain) = (&present.name, present.source);
-        tracing::info!(backend, place_in_chain, rows = shape.rows_max, "the engine is ready");
+        let runs_on = present.description.as_ref().map(ToString::to_string);
+        tracing::info!(backend, runs_on, place_in_chain, rows = shape.rows_max, "the engine is ready");
         if let Some(shared) = self.shared.upgrade() {
             shared.note_opened(backend, present.description.clone());
         }

@@ -1,6 +1,6 @@
 //! The text side of any Hugging Face decoder: what its folder says besides the weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::chat_template::{ChatTemplate, SpecialTexts};
 use super::chat_tokenizer::ChatTokenizer;
 use super::folder::{ModelError, read_json};
 use super::generation_settings::{GenerationSettings, SuggestedSampling};
-use super::graph_files::{self, PrecisionChoice};
+use super::graph_files::PrecisionChoice;
 use crate::backend::ort::GraphSizes;
 use crate::engine::vocabulary::Piece;
 
@@ -38,7 +38,6 @@ pub struct ChatModel {
     id: String,
     architecture: Architecture,
     context_tokens_max: usize,
-    graph_file: PathBuf,
     tokenizer: ChatTokenizer,
     template: ChatTemplate,
     begin_id: Option<u32>,
@@ -60,7 +59,6 @@ impl ChatModel {
             let reason = format!("it has {entries} entries, more than config.json's vocab_size of {width}");
             return Err(ModelError::new(&tokenizer_path, reason));
         }
-        let graph_file = graph_files::choose_in(folder, settings.precision)?;
         let config = TokenizerConfig::open(folder)?;
         let specials = config.special_texts();
         let template_source = config.template(folder)?;
@@ -78,7 +76,6 @@ impl ChatModel {
             id: id_of(folder),
             context_tokens_max: architecture.max_position_embeddings.min(settings.context_tokens_max),
             architecture,
-            graph_file,
             begin_id: tokenizer.id_of(&specials.bos_token),
             tokenizer,
             template,
@@ -103,12 +100,6 @@ impl ChatModel {
     #[must_use]
     pub const fn context_tokens_max(&self) -> usize {
         self.context_tokens_max
-    }
-
-    /// The graph that is run.
-    #[must_use]
-    pub fn graph_file(&self) -> &Path {
-        &self.graph_file
     }
 
     /// Sizes for a graph that leaves its own open.

@@ -8,14 +8,17 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::chat::{ChatModel, ChatSettings};
+use super::graph_files::PrecisionChoice;
 use super::manifest::Manifest;
 use super::nano::{self, Markers};
 use super::tokenizer::TextTokenizer;
+use super::weight_files::WeightFiles;
+use crate::backend::wgpu;
 use crate::engine::constraint::{ConstraintFactory, Markup};
 use crate::engine::vocabulary::Vocabulary;
 
 /// A part of a model folder is missing, broken or does not fit the others. One line, for the operator.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct ModelError {
     path: PathBuf,
@@ -40,7 +43,8 @@ struct ArchitectureConfig {
 pub struct Model {
     id: String,
     context_tokens_max: usize,
-    graph_file: PathBuf,
+    /// Where there is none, why, and what can be done about it.
+    graph_file: Result<PathBuf, ModelError>,
     vocabulary: Arc<Vocabulary>,
     constraints: ConstraintFactory,
     dialect: Dialect,
@@ -87,7 +91,12 @@ impl Model {
     /// # Errors
     /// Names the file at fault and what is wrong with it.
     pub fn open_with(folder: &Path, settings: &ChatSettings) -> Result<Self, ModelError> {
-        if is_chat(folder) { Self::open_chat(folder, settings) } else { Self::open_embedded(folder) }
+        let graph_file = graph_file(folder, settings.precision)?;
+        if is_chat(folder) {
+            Self::open_chat(folder, settings, graph_file)
+        } else {
+            Self::open_embedded(folder, graph_file)
+        }
     }
 
     /// The id of the model in `folder`, without opening it.
@@ -102,14 +111,10 @@ impl Model {
         Ok(manifest.id)
     }
 
-    fn open_embedded(folder: &Path) -> Result<Self, ModelError> {
+    fn open_embedded(folder: &Path, graph_file: Result<PathBuf, ModelError>) -> Result<Self, ModelError> {
         let manifest_path = folder.join("lede.json");
         let manifest: Manifest = read_json(&manifest_path)?;
         let config: ArchitectureConfig = read_json(&folder.join("config.json"))?;
-        let graph_file = folder.join("onnx").join("model.onnx");
-        if !graph_file.is_file() {
-            return Err(ModelError::new(&graph_file, "there is no such file"));
-        }
         if manifest.context_tokens_max > config.max_position_embeddings {
             let reason = "context_tokens_max is above the model's max_position_embeddings";
             return Err(ModelError::new(&manifest_path, reason));
@@ -126,7 +131,11 @@ impl Model {
         Ok(Self { id, context_tokens_max, graph_file, vocabulary, constraints, dialect })
     }
 
-    fn open_chat(folder: &Path, settings: &ChatSettings) -> Result<Self, ModelError> {
+    fn open_chat(
+        folder: &Path,
+        settings: &ChatSettings,
+        graph_file: Result<PathBuf, ModelError>,
+    ) -> Result<Self, ModelError> {
         let chat = ChatModel::open(folder, settings)?;
         let vocabulary = Arc::new(Vocabulary::new(chat.pieces()));
         let markup = Markup::Json { ends: chat.end_ids().to_vec() };
@@ -135,7 +144,7 @@ impl Model {
         Ok(Self {
             id: chat.id().to_owned(),
             context_tokens_max: chat.context_tokens_max(),
-            graph_file: chat.graph_file().to_owned(),
+            graph_file,
             vocabulary,
             constraints,
             dialect: Dialect::Chat(Arc::new(chat)),
@@ -155,9 +164,11 @@ impl Model {
     }
 
     /// The exported graph.
-    #[must_use]
-    pub fn graph_file(&self) -> &Path {
-        &self.graph_file
+    ///
+    /// # Errors
+    /// When there are safetensors only: what is missing, and what can be done about it.
+    pub fn graph_file(&self) -> Result<&Path, &ModelError> {
+        self.graph_file.as_deref()
     }
 
     /// The vocabulary, as the engine sees it.
@@ -199,8 +210,33 @@ impl Model {
     }
 }
 
+/// The graph that is run, or why there is none where safetensors that wgpu can run are there instead.
+///
+/// Told apart here, before anything large is read: a model that neither engine can run is refused with both reasons.
+fn graph_file(folder: &Path, precision: PrecisionChoice) -> Result<Result<PathBuf, ModelError>, ModelError> {
+    let found = WeightFiles::in_folder(folder, precision);
+    let reason = match found.graph {
+        Ok(graph) => {
+            tracing::info!(file = graph.path, precision = graph.precision.name(), asked = ?precision, "graph chosen");
+            return Ok(Ok(folder.join(graph.path)));
+        }
+        Err(reason) => reason,
+    };
+    let Some(safetensors) = found.safetensors else {
+        return Err(ModelError::new(folder, format!("{reason}, and no model.safetensors for wgpu either")));
+    };
+    match wgpu::check(folder) {
+        Ok(()) => {
+            let advice =
+                format!("export one (docs/MODELS.md), or set LEDE_BACKEND=wgpu, which reads {safetensors}");
+            Ok(Err(ModelError::new(folder, format!("{reason}; {advice}"))))
+        }
+        Err(error) => Err(ModelError::new(folder, format!("{reason}, and wgpu cannot run it: {error}"))),
+    }
+}
+
 /// Is it a model that is spoken to in messages?
-fn is_chat(folder: &Path) -> bool {
+pub(super) fn is_chat(folder: &Path) -> bool {
     let has = |file: &str| folder.join(file).exists();
     !has("lede.json") && (has("tokenizer.json") || has("config.json"))
 }

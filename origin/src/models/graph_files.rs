@@ -1,11 +1,7 @@
 //! Which of a folder's ONNX graphs is run: `onnx/model*.onnx` in the precisions that transformers.js names.
 
 use std::fmt::{self, Display};
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
-
-use super::folder::ModelError;
-use super::local::paths_in;
 
 /// Where graphs lie: transformers.js and optimum's hub exports have a folder, onnxruntime-genai's builder has none.
 pub(super) const FOLDERS: [&str; 2] = ["onnx", ""];
@@ -141,14 +137,6 @@ pub(super) fn is_data_of(graph: &str, path: &str) -> bool {
         let number = ending.strip_prefix("data").map(|number| number.trim_start_matches('_'));
         number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     })
-}
-
-/// Chooses among the graphs in `folder` and writes the choice to the log.
-pub(super) fn choose_in(folder: &Path, choice: PrecisionChoice) -> Result<PathBuf, ModelError> {
-    let paths = paths_in(folder);
-    let graph = choose(&paths, choice).map_err(|reason| ModelError::new(folder, reason))?;
-    tracing::info!(file = graph.path, precision = graph.precision.name(), ?choice, "graph chosen");
-    Ok(folder.join(graph.path))
 }
 
 #[cfg(test)]

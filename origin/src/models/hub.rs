@@ -13,13 +13,15 @@ use serde::Deserialize;
 use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 
-use super::graph_files::{self, PrecisionChoice};
+use super::architecture::Architecture;
 use super::hub_transfer::{RemoteFile, Transfer};
 use super::store::{SourceFile, TEXT_FILE_BYTES_MAX};
+use super::weight_files::{FilesWanted, WeightFiles, is_weights};
+use crate::backend::wgpu;
 
-/// What is taken of a repository besides the graph.
+/// What is taken of a repository besides the weights. What says which model it is comes first.
 pub(crate) const TEXT_FILES: [&str; 8] = [
-    "config.json",
+    CONFIG_FILE,
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
@@ -28,6 +30,7 @@ pub(crate) const TEXT_FILES: [&str; 8] = [
     "lede.json",
     "lexicon.json",
 ];
+const CONFIG_FILE: &str = "config.json";
 const LISTING_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const LISTING_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -143,19 +146,20 @@ impl Hub {
         Ok(Self { api, cache, agent: agent.into(), authorization })
     }
 
-    /// Fetches what is needed to run `model`: texts, and one graph with its weights. What an earlier call left half done
-    /// is gone on with. `check_bytes` is asked before anything is fetched.
+    /// Fetches what is needed to run `model`: texts, then weights, unless `config.json` says that they could not be run. What
+    /// an earlier call left half done is gone on with. `check_bytes` is asked before anything is fetched.
     ///
     /// # Errors
-    /// When the hub refuses, is out of reach, or gives something else than it announced.
+    /// When the hub refuses, is out of reach, or gives something else than it announced, and when the model is none that
+    /// can be run.
     pub fn pull(
         &self,
         model: &HubModel,
-        precision: PrecisionChoice,
+        wanted: FilesWanted,
         check_bytes: impl FnOnce(u64) -> Result<(), String>,
     ) -> Result<Pulled, HubError> {
         let listing = self.listing(model)?;
-        let files = needed(&listing.siblings, precision)?;
+        let (weights, files) = needed(&listing.siblings, wanted)?;
         let bytes = files.iter().fold(0u64, |sum, file| sum.saturating_add(file.bytes));
         check_bytes(bytes).map_err(HubError)?;
         // The commit, so that a push in between mixes no two versions.
@@ -167,6 +171,9 @@ impl Hub {
             .map(|file| {
                 let from = blobs.blob_path(&file.blob);
                 self.fetch(&repository, file, &from)?;
+                if file.path == CONFIG_FILE {
+                    check_config(&from, &weights)?;
+                }
                 Ok(SourceFile { path: file.path.clone(), from })
             })
             .collect();
@@ -203,19 +210,35 @@ impl Hub {
     }
 }
 
-/// Which files are needed. Their names are chosen from what is known here, never taken over from the hub.
-fn needed(siblings: &[Sibling], precision: PrecisionChoice) -> Result<Vec<RemoteFile>, HubError> {
+/// Is this the configuration of a model that can be run, and from these weights?
+fn check_config(path: &Path, weights: &WeightFiles) -> Result<(), HubError> {
+    let named = |reason: &str| HubError(reason.replace(&path.display().to_string(), CONFIG_FILE));
+    Architecture::open(path).map_err(|error| named(&error.to_string()))?;
+    if weights.safetensors.is_none() {
+        return Ok(());
+    }
+    wgpu::check_config(path).map_err(|error| named(&error.to_string()))
+}
+
+/// What holds the weights, and which files are needed: small ones first. Their names are chosen from what is known here, never
+/// taken over from the hub.
+fn needed(siblings: &[Sibling], wanted: FilesWanted) -> Result<(WeightFiles, Vec<RemoteFile>), HubError> {
     let paths: Vec<String> = siblings.iter().map(|sibling| sibling.rfilename.clone()).collect();
-    let graph = graph_files::choose(&paths, precision).map_err(HubError)?;
-    let is_text = |path: &str| TEXT_FILES.contains(&path);
-    let is_graph = |path: &str| path == graph.path || graph_files::is_data_of(&graph.path, path);
-    let wanted = siblings.iter().filter(|sibling| is_text(&sibling.rfilename) || is_graph(&sibling.rfilename));
-    wanted
-        .map(|sibling| {
+    let weights = WeightFiles::among(&paths, wanted.precision).taken(wanted).map_err(HubError)?;
+    let order = |path: &str| match TEXT_FILES.iter().position(|text| *text == path) {
+        None if weights.hold(path) => Some(TEXT_FILES.len() + usize::from(is_weights(path))),
+        place => place,
+    };
+    let ordered = siblings.iter().filter_map(|sibling| Some((order(&sibling.rfilename)?, sibling)));
+    let mut ordered: Vec<(usize, &Sibling)> = ordered.collect();
+    ordered.sort_by_key(|(place, _)| *place);
+    let files: Result<Vec<RemoteFile>, HubError> = ordered
+        .into_iter()
+        .map(|(_, sibling)| {
             let path = &sibling.rfilename;
             let lost = || HubError::new(format!("the hub does not say how long {path} is"));
             let bytes = sibling.lfs.as_ref().map(|lfs| lfs.size).or(sibling.size).ok_or_else(lost)?;
-            if is_text(path) && bytes > TEXT_FILE_BYTES_MAX {
+            if !is_weights(path) && bytes > TEXT_FILE_BYTES_MAX {
                 return Err(HubError::new(format!("{path} has {bytes} bytes; {TEXT_FILE_BYTES_MAX} are allowed")));
             }
             let sha256 = sibling.lfs.as_ref().map(|lfs| lfs.sha256.to_ascii_lowercase());
@@ -224,7 +247,8 @@ fn needed(siblings: &[Sibling], precision: PrecisionChoice) -> Result<Vec<Remote
                 blob.ok_or_else(|| HubError::new(format!("the hub does not say which version of {path} it has")))?;
             Ok(RemoteFile { path: path.clone(), bytes, sha256, blob })
         })
-        .collect()
+        .collect();
+    Ok((weights, files?))
 }
 
 /// What an answer that is no success means.
@@ -264,6 +288,7 @@ fn is_hex(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::WeightsWanted;
 
     #[test]
     fn only_what_can_be_a_models_address_is_one() {
@@ -301,11 +326,16 @@ mod tests {
             "model.safetensors",
             "onnx/model.onnx_data/../x",
         ];
-        let files = needed(&paths.map(sibling), PrecisionChoice::Auto).unwrap();
-        let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
-        assert_eq!(paths, ["config.json", "onnx/model.onnx", "onnx/model.onnx_data"]);
+        let needed_with = |weights| {
+            let wanted = FilesWanted { weights, ..FilesWanted::default() };
+            let files = needed(&paths.map(sibling), wanted).unwrap().1;
+            files.into_iter().map(|file| file.path).collect::<Vec<String>>()
+        };
+        let of_graph = ["config.json", "onnx/model.onnx", "onnx/model.onnx_data"];
+        assert_eq!(needed_with(WeightsWanted::Either), of_graph);
+        assert_eq!(needed_with(WeightsWanted::Safetensors), ["config.json", "model.safetensors"]);
         let mut bad = sibling("onnx/model.onnx");
         bad.blob_id = Some("../../../x".to_owned());
-        assert!(needed(&[bad], PrecisionChoice::Auto).is_err());
+        assert!(needed(&[bad], FilesWanted::default()).is_err());
     }
 }

@@ -3,26 +3,29 @@
 use std::path::Path;
 
 use super::folder::ModelError;
-use super::graph_files::{self, FOLDERS, GraphFile, PrecisionChoice};
+use super::graph_files::FOLDERS;
 use super::hub::TEXT_FILES;
 use super::store::SourceFile;
+use super::weight_files::{FilesWanted, WeightFiles};
+use crate::backend::wgpu;
 
-/// Texts, and one graph with its weights; all else in the folder stays where it is.
+/// Texts and weights; all else in the folder stays where it is.
 ///
 /// # Errors
-/// When there is no such folder or no graph in it.
-pub fn local_files(folder: &Path, choice: PrecisionChoice) -> Result<Vec<SourceFile>, ModelError> {
+/// When there is no such folder, or not what is wanted in it, or safetensors that wgpu could not run.
+pub fn local_files(folder: &Path, wanted: FilesWanted) -> Result<Vec<SourceFile>, ModelError> {
     if !folder.is_dir() {
         return Err(ModelError::new(folder, "there is no such folder"));
     }
-    let paths = paths_in(folder);
-    let GraphFile { path: graph, .. } =
-        graph_files::choose(&paths, choice).map_err(|reason| ModelError::new(folder, reason))?;
-    let is_wanted = |path: &String| {
-        TEXT_FILES.contains(&path.as_str()) || *path == graph || graph_files::is_data_of(&graph, path)
-    };
-    let wanted = paths.into_iter().filter(is_wanted);
-    Ok(wanted.map(|path| SourceFile { from: folder.join(&path), path }).collect())
+    let weights = WeightFiles::in_folder(folder, wanted.precision).taken(wanted);
+    let weights = weights.map_err(|reason| ModelError::new(folder, reason))?;
+    if weights.safetensors.is_some() {
+        // Before anything is copied.
+        wgpu::check(folder).map_err(|error| ModelError::new(folder, error))?;
+    }
+    let is_wanted = |path: &String| TEXT_FILES.contains(&path.as_str()) || weights.hold(path);
+    let files = paths_in(folder).into_iter().filter(is_wanted);
+    Ok(files.map(|path| SourceFile { from: folder.join(&path), path }).collect())
 }
 
 /// The files where a model's can lie, relative to `folder`, in order.

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::date;
+use super::weight_files::is_weights;
 use crate::clock;
 
 const MANIFEST_FILE: &str = "lede-store.json";
@@ -64,7 +65,7 @@ pub struct ModelFacts {
     pub architecture: String,
     /// Parameters, where they can be worked out.
     pub parameters: Option<u64>,
-    /// Path of the graph, which tells its precision.
+    /// Path of the graph, whose name tells its precision; without one, of the safetensors or their index.
     pub graph: String,
 }
 
@@ -304,8 +305,7 @@ impl Store {
                 return Err(StoreError::new(format!("{:?} is not a path inside a folder", file.path)));
             }
             let found = fs::metadata(&file.from).map_err(|error| StoreError::io(&file.from, &error))?;
-            let is_weights = file.path.contains(".onnx");
-            if !is_weights && found.len() > TEXT_FILE_BYTES_MAX {
+            if !is_weights(&file.path) && found.len() > TEXT_FILE_BYTES_MAX {
                 let (path, length) = (&file.path, found.len());
                 return Err(StoreError::new(format!(
                     "{path} has {length} bytes; {TEXT_FILE_BYTES_MAX} are allowed"

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use lede_origin::backend::scripted::ScriptedBackend;
 use serde_json::{Value, json};
 
 use crate::performance::WithAdmin;
@@ -48,6 +49,32 @@ async fn the_engine_says_what_it_runs_on_and_what_it_has_done() {
     assert_eq!((&ai["state"], &ai["condition"]["backend"]), (&json!("ready"), &json!("only")));
     assert_eq!(ai["engine"]["sequences_finished"], 1);
     assert!(ai["engine"]["written_tokens"].as_u64().is_some_and(|written| written > 8));
+    let description = &ai["condition"]["description"];
+    assert_eq!((&description["backend"], &description["device_kind"]), (&json!("scripted"), &json!("other")));
+    assert_eq!(description["batched"], true);
+    assert!(ai["engine"]["device"]["attention_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+}
+
+#[tokio::test]
+async fn what_the_device_computed_for_nobody_is_told_as_a_share_of_all_that_it_computed() {
+    for (padded_to, is_padded) in [(1, false), (4, true)] {
+        let app = WithAdmin::loading(&[], move |shape| {
+            let scripted = ScriptedBackend::new(shape, Duration::ZERO, letters());
+            Ok(Box::new(scripted.with_steps_padded_to(padded_to)))
+        })
+        .await;
+        assert_eq!(app.app.post(about(1)).await.status, StatusCode::OK);
+        let engine = app.get(AI, crate::performance::ADMIN_KEY).await.json()["engine"].clone();
+        let count = |name: &str| engine[name].as_u64().unwrap();
+        let (computed, padding) = (count("computed_entries"), count("padding_entries"));
+        // Whatever was asked for was a prompt's, chosen before, or guessed.
+        let asked = count("prefilled_tokens") + count("decoded_tokens") + count("guessed_tokens");
+        assert_eq!(computed - padding, asked, "{engine}");
+        assert!(asked > 8 && (padding > 0) == is_padded, "{engine}");
+        assert!(computed.is_multiple_of(padded_to as u64), "{engine}");
+        let waste = engine["padding_waste"].as_f64().unwrap();
+        assert!((waste - padding as f64 / computed as f64).abs() < 1e-9, "{engine}");
+    }
 }
 
 #[tokio::test]

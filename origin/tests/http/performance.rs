@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use lede_origin::backend::scripted::Script;
+use lede_origin::backend::scripted::{Script, ScriptedBackend};
+use lede_origin::backend::{Backend, BackendShape};
+use lede_origin::engine::EngineStatus;
 use lede_shared::problem::{Problem, ProblemCode};
 use lede_shared::signature::{Claims, SignatureHeaders, SignedRequest, SigningKey};
 use serde_json::{Value, json};
@@ -25,6 +27,14 @@ impl WithAdmin {
     }
 
     pub(crate) async fn with(settings: &[(&str, Value)], step_time: Duration, script: Script) -> Self {
+        Self::loading(settings, move |shape| Ok(Box::new(ScriptedBackend::new(shape, step_time, script)))).await
+    }
+
+    /// The same on a backend that `load` makes.
+    pub(crate) async fn loading(
+        settings: &[(&str, Value)],
+        load: impl FnOnce(BackendShape) -> Result<Box<dyn Backend>, String> + Send + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.toml");
         let hash = lede_shared::api_key::ApiKeyHash::of(ADMIN_KEY);
@@ -34,7 +44,9 @@ impl WithAdmin {
         std::fs::write(&path, keys).unwrap();
         let mut all = vec![("keys_file", json!(path.to_str().unwrap()))];
         all.extend_from_slice(settings);
-        Self { app: TestApp::with(&all, step_time, script).await, _folder: folder }
+        let app = TestApp::loading(&all, load);
+        assert!(matches!(app.state.engine.loaded().await, EngineStatus::Ready(_)));
+        Self { app, _folder: folder }
     }
 
     pub(crate) async fn get(&self, path: &str, api_key: &str) -> Answer {

@@ -1,6 +1,9 @@
 //! What transformers says of a model's folder, as `training/random_model.py` wrote it down.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; inside the library that is known of every test"
+)]
 
 use std::path::Path;
 

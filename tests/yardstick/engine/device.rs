@@ -21,9 +21,15 @@ pub(crate) fn models() -> PathBuf {
     path_from_environment("LEDE_BENCH_MODELS")
 }
 
+/// The graph of a precision, `int4` or `int8`.
+pub(crate) fn graph(precision: &str) -> PathBuf {
+    let file = if precision == "int4" { "model_q4.onnx" } else { "model_int8.onnx" };
+    models().join("model/onnx").join(file)
+}
+
 /// The graph that is served: the measures of the engine stand on it.
 pub(crate) fn served_graph() -> PathBuf {
-    models().join("model/onnx/model_q4.onnx")
+    graph("int4")
 }
 
 /// Opens a graph on the processor, for [`ROWS_MAX`] rows.

@@ -49,8 +49,8 @@ pub(crate) fn measure() -> String {
     let mut backend = open(&settings).unwrap_or_else(|error| panic!("{error}"));
     let torch = torch::pieces_per_s(&folder, steps);
     let mut table = format!(
-        "| {}, {} in 16 bits | a step, ms | pieces per second | read of weights, GB/s | memory, GB/s | share | torch, pieces per second | ÷ torch |\n|---|---|---|---|---|---|---|---|\n",
-        capabilities.name, shape.name,
+        "| {} ({}), {} in 16 bits | a step, ms | pieces per second | read of weights, GB/s | memory, GB/s | share | torch, pieces per second | ÷ torch |\n|---|---|---|---|---|---|---|---|\n",
+        capabilities.name, capabilities.driver, shape.name,
     );
     for (batch, torch) in BATCHES.into_iter().zip(torch) {
         let turns: Vec<(f64, f64)> = (0..in_short(7, 3))

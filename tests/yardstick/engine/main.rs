@@ -23,6 +23,7 @@ mod meter;
 mod overload;
 mod prefix;
 mod priority;
+mod rows;
 
 use std::path::PathBuf;
 
@@ -33,6 +34,7 @@ type Section = (&'static str, fn() -> String);
 
 const SECTIONS: &[Section] = &[
     ("decode", decode::measure),
+    ("rows", rows::measure),
     ("batching", batching::measure),
     ("prefix", prefix::measure),
     ("priority", priority::measure),

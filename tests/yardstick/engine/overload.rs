@@ -1,12 +1,13 @@
-//! Ten times what the engine can do: how fast it refuses, and whether whoever it takes in has an answer, or a reason, by
-//! the deadline.
+//! Ten times what the engine can do, through the door that the origin has before it: how fast it refuses, and whether whoever
+//! is taken in has an answer, or a reason, by the deadline.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use lede_origin::admission::{Admission, AdmissionLimits, ByEndpoint, Endpoint, Entrance, Permit};
 use lede_origin::engine::sequence::SequenceError;
-use lede_origin::engine::{AwaitedSequence, EngineHandle, EngineLimits, SubmitError};
+use lede_origin::engine::{AwaitedSequence, EngineHandle, EngineLimits};
 
 use crate::asking::{Ask, Asking, answered, engine, quantile, runtime};
 use crate::device::{ROWS_MAX, served_graph};
@@ -44,7 +45,8 @@ pub(crate) fn measure() -> String {
         let limits = EngineLimits { waiting_sequences_max: WAITING_MAX, ..EngineLimits::default() };
         let engine = engine(&served_graph(), ROWS_MAX, limits).await;
         let per_s = capacity(&engine, &asking).await;
-        let (refusals_s, accepted) = flood(&engine, &asking, per_s * TIMES, lasts).await;
+        let house = (&engine, door());
+        let (refusals_s, accepted) = flood(&house, &asking, per_s * TIMES, lasts).await;
         let outcome = outcome(accepted).await;
         let of = |share| quantile(refusals_s.clone(), share) * 1e3;
         format!(
@@ -75,9 +77,19 @@ async fn capacity(engine: &EngineHandle, asking: &Asking) -> f64 {
     f64::from(clients) / begun.elapsed().as_secs_f64()
 }
 
+/// As the origin's: as many as may wait may be inside.
+fn door() -> Admission {
+    Admission::new(AdmissionLimits {
+        sequences_max: WAITING_MAX,
+        request_sequences_max: 1,
+        rows: ROWS_MAX,
+        requests_max: ByEndpoint { generate: WAITING_MAX, batch: WAITING_MAX, stream: WAITING_MAX },
+    })
+}
+
 /// Asks at an even pace. Seconds that each refusal took, and those who were taken in, each with a task that waits.
 async fn flood(
-    engine: &EngineHandle,
+    (engine, door): &(&EngineHandle, Admission),
     asking: &Asking,
     per_s: f64,
     lasts: Duration,
@@ -88,10 +100,13 @@ async fn flood(
         let ask = Ask { patience: PATIENCE, ..Ask::new(asked as u8, PROMPT, PIECES) };
         let request = asking.request(ask);
         let (at, deadline) = (Instant::now(), request.deadline);
-        match engine.submit(request) {
-            Ok(pending) => accepted.push(tokio::spawn(told(pending, deadline))),
-            Err(SubmitError::Full) => refusals_s.push(at.elapsed().as_secs_f64()),
-            Err(error) => panic!("{error}"),
+        let entrance = Entrance { sequences: 1, priority: ask.priority, endpoint: Endpoint::Generate, deadline };
+        match door.enter(entrance) {
+            Ok(permit) => {
+                let pending = engine.submit(request).unwrap_or_else(|error| panic!("{error}"));
+                accepted.push(tokio::spawn(told(pending, permit, deadline)));
+            }
+            Err(_) => refusals_s.push(at.elapsed().as_secs_f64()),
         }
         asked += 1;
         let due = begun + Duration::from_secs_f64(f64::from(asked) / per_s);
@@ -101,8 +116,9 @@ async fn flood(
 }
 
 /// What came of one, and whether it came too late.
-async fn told(pending: AwaitedSequence, deadline: Instant) -> (Result<(), SequenceError>, bool) {
+async fn told(pending: AwaitedSequence, permit: Permit, deadline: Instant) -> (Result<(), SequenceError>, bool) {
     let outcome = pending.await.unwrap_or(Err(SequenceError::BackendFailed));
+    drop(permit);
     (outcome.map(drop), Instant::now() > deadline + GRACE)
 }
 

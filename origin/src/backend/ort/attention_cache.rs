@@ -42,6 +42,11 @@ impl AttentionCache {
         self.positions
     }
 
+    /// What it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.buffers.iter().map(Buffer::bytes).sum()
+    }
+
     /// Makes the graph read and extend the rows in `count` places from the `first` on.
     pub(super) fn bind(&self, bindings: &mut Bindings, first: usize, count: usize) -> ort::Result<()> {
         let shape = [count, self.signature.heads, self.positions, self.signature.head_size];

@@ -36,6 +36,8 @@ pub(super) struct Batch {
     windows: BTreeMap<(usize, usize), Bindings>,
     /// Several entries for the row in a place.
     singles: BTreeMap<usize, Bindings>,
+    /// Entries of all tensors that were run, as they were bound.
+    pub(super) entries_computed: u64,
 }
 
 /// Where attention caches lie.
@@ -83,6 +85,7 @@ impl Batch {
             logits: Buffer::new(&host(), graph.logits_type, places * graph.vocabulary_entries)?,
             windows: BTreeMap::new(),
             singles: BTreeMap::new(),
+            entries_computed: 0,
         })
     }
 
@@ -136,6 +139,7 @@ impl Batch {
             self.inputs.set(place, position, id)?;
         }
         let key = (window.start, window.len());
+        let entries = window.len() as u64;
         let known = self.windows.remove(&key);
         let fresh = known.is_none();
         let mut bindings = known.map_or_else(|| Bindings::new(session), Ok)?;
@@ -150,6 +154,7 @@ impl Batch {
             self.inputs.bind(&mut bindings, &self.graph, window, self.cache.positions())?;
         }
         bindings.run(session)?;
+        self.entries_computed += entries;
         if self.windows.len() >= WINDOWS_MAX {
             self.windows.clear();
         }
@@ -188,6 +193,7 @@ impl Batch {
             bindings.run(session)?;
             self.logits.copy_from(&whole, (count - wanted) * width..count * width, row * width)?;
         }
+        self.entries_computed += count as u64;
         if self.memory.reach != Reach::Nothing {
             self.singles.insert(place, bindings);
         }

@@ -40,6 +40,11 @@ impl Buffer {
         self.elements
     }
 
+    /// What they take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.element_type().byte_size(self.elements).unwrap_or_default() as u64
+    }
+
     /// Of which type.
     pub(super) fn element_type(&self) -> TensorElementType {
         *self.tensor.data_type()

@@ -17,7 +17,10 @@ use super::head::WANTED;
 use super::rows::{BLOCK_TOKENS, Rows};
 use super::step_logits::{StepLogits, wanted};
 use super::{failed, no_memory};
-use crate::backend::{Backend, BackendError, BackendShape, Prefix, Row, RowWork, Selected, Selection};
+use crate::backend::{
+    Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, Prefix, Row, RowWork, Selected,
+    Selection,
+};
 
 /// A session with its sequences' caches.
 pub(super) struct Concatenating {
@@ -27,12 +30,14 @@ pub(super) struct Concatenating {
     /// Each with its cache, in the order of the graph's names.
     rows: Rows<Vec<DynValue>>,
     logits: StepLogits,
+    /// Those of all inputs that were run.
+    entries_computed: u64,
 }
 
 impl Concatenating {
     pub(super) fn new(session: Session, graph: &Rc<Graph>, shape: BackendShape, positions_max: usize) -> Self {
         let (rows, logits) = (Rows::new(shape, positions_max), StepLogits::new(shape.vocabulary_entries));
-        Self { session, graph: Rc::clone(graph), shape, rows, logits }
+        Self { session, graph: Rc::clone(graph), shape, rows, logits, entries_computed: 0 }
     }
 
     /// The session, for another backend.
@@ -46,6 +51,7 @@ impl Concatenating {
         let wanted = wanted(item);
         let inputs = inputs(&self.graph, row.positions, &row.kept, item.ids, wanted)?;
         let mut outputs = self.session.run(inputs)?;
+        self.entries_computed += item.ids.len() as u64;
         let first = self.logits.rows();
         append_last(self.logits.values_mut(), &outputs["logits"], wanted * self.shape.vocabulary_entries)?;
         self.logits.place(index, first, wanted);
@@ -71,8 +77,20 @@ impl Backend for Concatenating {
         self.shape
     }
 
-    fn description(&self) -> String {
-        format!("{}, one sequence at a time", self.graph.description)
+    fn description(&self) -> BackendDescription {
+        self.graph.description.clone()
+    }
+
+    fn device_bytes(&self) -> DeviceBytes {
+        DeviceBytes {
+            weights_bytes: self.graph.weights_bytes,
+            attention_bytes: (self.rows.positions_read() * self.graph.cache.position_bytes()) as u64,
+            scratch_bytes: self.logits.bytes(),
+        }
+    }
+
+    fn entries_computed(&self) -> u64 {
+        self.entries_computed
     }
 
     fn takes_guesses(&self) -> bool {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::SessionBuilder;
 
+use crate::backend::DeviceKind;
+
 /// An execution provider that can be configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutionProviderName {
@@ -74,16 +76,29 @@ impl ExecutionProviderName {
         names.split(',').map(str::parse).collect()
     }
 
+    /// What it computes on.
+    pub(super) const fn device_kind(self) -> DeviceKind {
+        match self {
+            Self::Cpu => DeviceKind::Cpu,
+            Self::Cuda | Self::TensorRt | Self::DirectMl => DeviceKind::Gpu,
+            // Core ML decides that for each part of the graph.
+            Self::CoreMl => DeviceKind::Other,
+        }
+    }
+
     /// Is it for a GPU, and does this build of ONNX Runtime have it?
     pub(super) fn is_gpu_and_built_in(self) -> bool {
-        let built_in = match self {
-            Self::Cpu => return false,
+        self.device_kind() == DeviceKind::Gpu && self.is_built_in().unwrap_or(false)
+    }
+
+    fn is_built_in(self) -> ort::Result<bool> {
+        match self {
+            Self::Cpu => Ok(true),
             Self::Cuda => ep::CUDA::is_available(),
             Self::TensorRt => ep::TensorRT::is_available(),
             Self::CoreMl => ep::CoreML::is_available(),
             Self::DirectMl => ep::DirectML::is_available(),
-        };
-        built_in.unwrap_or(false)
+        }
     }
 
     pub(super) fn register(self, builder: &mut SessionBuilder) -> Result<(), String> {

@@ -3,14 +3,18 @@
 //! Two layouts share these names. In onnxruntime-genai's, attention extends a buffer in place; in that of optimum and
 //! transformers.js, `present` is `past` with the new positions appended.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::rc::Rc;
 
 use ort::memory::Allocator;
 use ort::session::Session;
 use ort::value::{DynTensor, DynValue, Outlet, TensorElementType, ValueType};
 
+use super::execution_providers::ExecutionProviderName;
 use super::head::{Head, WANTED};
-use crate::backend::BackendError;
+use super::session::OrtSettings;
+use crate::backend::{BackendDescription, BackendError};
 
 const PAST: &str = "past_key_values.";
 const PRESENT: &str = "present.";
@@ -42,8 +46,10 @@ pub(super) struct Graph {
     pub(super) logits_type: TensorElementType,
     /// The lengths of past and present say that one is the other and more.
     says_concatenating: bool,
-    /// The execution provider and the graph's file, for people.
-    pub(super) description: String,
+    /// What the session runs on and how; whether batched is its user's to say.
+    pub(super) description: BackendDescription,
+    /// Bytes of the graph's files, weights beside it included.
+    pub(super) weights_bytes: u64,
 }
 
 /// Names, sizes and type of the attention cache.
@@ -58,7 +64,12 @@ pub(super) struct CacheSignature {
 
 impl Graph {
     /// Reads the signature off a session.
-    pub(super) fn of(session: &Session, head: Head, sizes: Option<GraphSizes>) -> Result<Self, BackendError> {
+    pub(super) fn of(
+        session: &Session,
+        head: Head,
+        (settings, provider): (&OrtSettings, ExecutionProviderName),
+    ) -> Result<Self, BackendError> {
+        let sizes = settings.sizes;
         let has_input = |name: &str| session.inputs().iter().any(|input| input.name() == name);
         for needed in ["input_ids", "attention_mask"] {
             if !has_input(needed) {
@@ -74,17 +85,21 @@ impl Graph {
         let (logits_type, width) = tensor(logits).ok_or_else(|| unsupported("its logits are no tensor"))?;
         let declared = width.last().copied().and_then(positive);
         let vocabulary_entries = declared.or(sizes.map(|sizes| sizes.vocabulary_entries));
-        let graph = Self {
+        let mut graph = Self {
             says_concatenating: cache.names.iter().all(|(_, present)| says_sum(output(session, present))),
             cache: Rc::new(cache),
+            description: describe(settings, provider, head),
+            weights_bytes: files_bytes(&settings.model_file),
             takes_position_ids: has_input("position_ids"),
             takes_cache_branch: has_input("use_cache_branch"),
             takes_wanted: has_input(WANTED),
             scales_per_batch: head.scales_per_batch,
             vocabulary_entries: vocabulary_entries.ok_or_else(|| unsupported("its logits have no fixed width"))?,
             logits_type,
-            description: String::new(),
         };
+        if head.weight_bits.is_none() && !graph.is_single() {
+            graph.description.precision = "f16";
+        }
         match graph.logits_type {
             TensorElementType::Float32 | TensorElementType::Float16 => Ok(graph),
             other => Err(unsupported(format!("its logits are {other}, not 32-bit or 16-bit floats"))),
@@ -146,6 +161,40 @@ impl CacheSignature {
         let tensor = |_| Ok(DynTensor::new(&Allocator::default(), self.element_type, shape)?.into_dyn());
         self.names.iter().map(tensor).collect()
     }
+}
+
+/// A row at a time, until a trial shows that it can be otherwise.
+fn describe(settings: &OrtSettings, provider: ExecutionProviderName, head: Head) -> BackendDescription {
+    BackendDescription {
+        backend: "onnxruntime",
+        device: provider.to_string(),
+        device_kind: provider.device_kind(),
+        driver: None,
+        precision: match head.weight_bits {
+            None => "f32",
+            Some(..=4) => "int4",
+            Some(_) => "int8",
+        },
+        file: settings.model_file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        batched: false,
+        subgroups: false,
+        cooperative_matrices: false,
+    }
+}
+
+/// Length of a graph and of the weights that lie beside it, under its name with an ending.
+fn files_bytes(graph: &Path) -> u64 {
+    let (Some(folder), Some(name)) = (graph.parent(), graph.file_name().and_then(OsStr::to_str)) else { return 0 };
+    let is_part = |file: &OsStr| {
+        let ending = file.to_str().and_then(|file| file.strip_prefix(name));
+        ending
+            .is_some_and(|ending| ending.is_empty() || ending.starts_with("_data") || ending.starts_with(".data"))
+    };
+    // Opening has found them; what cannot be looked at is not counted.
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let parts =
+        files.filter(|file| is_part(&file.file_name())).filter_map(|file| std::fs::metadata(file.path()).ok());
+    parts.map(|part| part.len()).sum()
 }
 
 fn is_known(name: &str) -> bool {

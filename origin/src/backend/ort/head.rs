@@ -24,12 +24,15 @@ pub(super) struct Head {
     pub(super) takes_wanted: bool,
     /// Activations are quantised with one scale for all rows of a batch, so that they change each other's results.
     pub(super) scales_per_batch: bool,
+    /// The fewest bits in which a product's weights are kept, where those are integers.
+    pub(super) weight_bits: Option<u64>,
 }
 
 /// Changes a graph in place, if it is one whose head is found.
 pub(super) fn gather_wanted(model: &mut Vec<u8>) -> Head {
     let Some(nodes) = nodes_of(model) else { return Head::default() };
     let scales_per_batch = nodes.iter().any(|node| model[node.operator.clone()].starts_with(b"DynamicQuantize"));
+    let weight_bits = nodes.iter().filter_map(|node| weight_bits(model, node)).min();
     let takes_wanted = match cut(model, &nodes) {
         Some((input, name)) => {
             let addition = addition(&model[input.clone()], &name);
@@ -39,7 +42,7 @@ pub(super) fn gather_wanted(model: &mut Vec<u8>) -> Head {
         }
         None => false,
     };
-    Head { takes_wanted, scales_per_batch }
+    Head { takes_wanted, scales_per_batch, weight_bits }
 }
 
 /// Where in the file a node's names lie.
@@ -48,6 +51,7 @@ struct Node {
     inputs: Vec<Range<usize>>,
     outputs: Vec<Range<usize>>,
     operator: Range<usize>,
+    attributes: Vec<Range<usize>>,
 }
 
 /// Fields of onnx.proto: in a model, in its graph, in a node.
@@ -58,6 +62,12 @@ const NODE_INPUT: u64 = 1;
 const NODE_OUTPUT: u64 = 2;
 const NODE_NAME: u64 = 3;
 const NODE_OPERATOR: u64 = 4;
+const NODE_ATTRIBUTE: u64 = 5;
+/// In an attribute: its name and its value, where that is a whole number.
+const ATTRIBUTE_NAME: u64 = 1;
+const ATTRIBUTE_NUMBER: u64 = 3;
+/// What MatMulNBits has when it does not say.
+const BITS_DEFAULT: u64 = 4;
 
 fn nodes_of(model: &[u8]) -> Option<Vec<Node>> {
     let graph = fields(model, 0..model.len())?.into_iter().find(|(field, _)| *field == GRAPH)?.1;
@@ -70,12 +80,31 @@ fn nodes_of(model: &[u8]) -> Option<Vec<Node>> {
                     NODE_INPUT => node.inputs.push(range),
                     NODE_OUTPUT => node.outputs.push(range),
                     NODE_OPERATOR => node.operator = range,
+                    NODE_ATTRIBUTE => node.attributes.push(range),
                     _ => {}
                 }
             }
             Some(node)
         })
         .collect()
+}
+
+/// Bits of the weights of a product with integers.
+fn weight_bits(model: &[u8], node: &Node) -> Option<u64> {
+    let is_bits = |attribute: &&Range<usize>| {
+        let fields = fields(model, (*attribute).clone()).unwrap_or_default();
+        fields.iter().any(|(field, range)| *field == ATTRIBUTE_NAME && &model[range.clone()] == b"bits")
+    };
+    match &model[node.operator.clone()] {
+        b"MatMulNBits" => {
+            let stated = node.attributes.iter().find(is_bits);
+            Some(
+                stated.and_then(|range| number_in(model, range.clone(), ATTRIBUTE_NUMBER)).unwrap_or(BITS_DEFAULT),
+            )
+        }
+        operator if operator.starts_with(b"DynamicQuantize") => Some(8),
+        _ => None,
+    }
 }
 
 /// Where the head's input is named, and a name of the same length that nothing has.
@@ -174,13 +203,29 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
 
 /// The fields with content of their own (wire type 2) of the message in `range`; none when it is not a message.
 fn fields(bytes: &[u8], range: Range<usize>) -> Option<Vec<(u64, Range<usize>)>> {
+    walk(bytes, range, |_, _| {})
+}
+
+/// The number in a field of the message in `range`.
+fn number_in(bytes: &[u8], range: Range<usize>, field: u64) -> Option<u64> {
+    let mut found = None;
+    walk(bytes, range, |tagged, number| {
+        if tagged == field {
+            found = Some(number);
+        }
+    })?;
+    found
+}
+
+/// Goes through a message: fields with content are returned, numbers told.
+fn walk(bytes: &[u8], range: Range<usize>, mut tell: impl FnMut(u64, u64)) -> Option<Vec<(u64, Range<usize>)>> {
     let mut fields = Vec::new();
     let mut at = range.start;
     while at < range.end {
         let tag = varint(bytes, &mut at)?;
         let length = match tag & 7 {
             0 => {
-                varint(bytes, &mut at)?;
+                tell(tag >> 3, varint(bytes, &mut at)?);
                 continue;
             }
             1 => 8,
@@ -242,7 +287,8 @@ mod tests {
         ] {
             let mut model = model(&[vec![norm.clone()], behind].concat());
             let length = model.len();
-            assert_eq!(gather_wanted(&mut model), Head { takes_wanted: true, scales_per_batch: false });
+            let head = gather_wanted(&mut model);
+            assert!(head.takes_wanted && !head.scales_per_batch);
             assert_eq!(inputs_of(&model, 1)[0], "hidde!");
             let added = &model[length..];
             let node = &nodes_of(added).unwrap()[0];
@@ -260,8 +306,24 @@ mod tests {
             node("Cast", &["sums"], "product"),
             node("Mul", &["product", "scale"], "logits"),
         ]);
-        assert_eq!(gather_wanted(&mut model), Head { takes_wanted: true, scales_per_batch: true });
+        let head = Head { takes_wanted: true, scales_per_batch: true, weight_bits: Some(8) };
+        assert_eq!(gather_wanted(&mut model), head);
         assert_eq!(inputs_of(&model, 1), ["hidde!"]);
+    }
+
+    #[test]
+    fn the_fewest_bits_of_any_product_are_those_of_the_graph() {
+        let stated = |bits: u64| {
+            let attribute = [field(ATTRIBUTE_NAME, b"bits"), number(ATTRIBUTE_NUMBER, bits)].concat();
+            let named = [field(NODE_OPERATOR, b"MatMulNBits"), field(NODE_ATTRIBUTE, &attribute)].concat();
+            field(GRAPH_NODE, &named)
+        };
+        let bits = |nodes: &[Vec<u8>]| gather_wanted(&mut model(nodes)).weight_bits;
+        let float = node("MatMul", &["x", "weight"], "y");
+        assert_eq!(bits(std::slice::from_ref(&float)), None);
+        assert_eq!(bits(&[float.clone(), stated(8)]), Some(8));
+        assert_eq!(bits(&[stated(8), stated(4), float.clone()]), Some(4));
+        assert_eq!(bits(&[float, node("MatMulNBits", &["x", "weight"], "y")]), Some(4));
     }
 
     #[test]

@@ -50,10 +50,7 @@ pub fn open(settings: &OrtSettings) -> Result<Box<dyn Backend>, BackendError> {
 
 fn open_on(settings: &OrtSettings, provider: ExecutionProviderName) -> Result<Box<dyn Backend>, BackendError> {
     let (session, head) = open_session(settings, provider)?;
-    let mut graph = Graph::of(&session, head, settings.sizes)?;
-    let file = settings.model_file.file_name().unwrap_or_default().display();
-    graph.description = format!("ONNX Runtime, {provider}, {file}");
-    let graph = Rc::new(graph);
+    let graph = Rc::new(Graph::of(&session, head, (settings, provider))?);
     let (shape, positions_max) = sizes(settings, &graph);
     let memory =
         Memory::of(&session, provider).map_err(|error| BackendError::new("the device's memory", error))?;

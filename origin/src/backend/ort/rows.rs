@@ -47,6 +47,16 @@ impl<T> Rows<T> {
         self.rows.get(&row).map_or(0, |row| row.positions)
     }
 
+    /// What is kept of each.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &T> {
+        self.rows.values().map(|row| &row.kept)
+    }
+
+    /// How far all of them have read, together.
+    pub(super) fn positions_read(&self) -> usize {
+        self.rows.values().map(|row| row.positions).sum()
+    }
+
     pub(super) fn close(&mut self, row: Row) -> Option<OpenRow<T>> {
         self.rows.remove(&row)
     }

@@ -14,7 +14,10 @@ use super::places::{Move, Places};
 use super::rows::{BLOCK_TOKENS, Rows, in_blocks};
 use super::step_logits::{StepLogits, wanted};
 use super::{failed, no_memory};
-use crate::backend::{Backend, BackendError, BackendShape, Prefix, Row, RowWork, Selected, Selection};
+use crate::backend::{
+    Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, Prefix, Row, RowWork, Selected,
+    Selection,
+};
 
 /// A session with its rows.
 pub(super) struct SharedBuffers {
@@ -158,8 +161,24 @@ impl Backend for SharedBuffers {
         self.shape
     }
 
-    fn description(&self) -> String {
-        format!("{}, batched", self.graph.description)
+    fn description(&self) -> BackendDescription {
+        BackendDescription { batched: !self.graph.scales_per_batch, ..self.graph.description.clone() }
+    }
+
+    fn device_bytes(&self) -> DeviceBytes {
+        let shelves = self.rows.kept().map(|kept| match kept {
+            Kept::Batch => 0,
+            Kept::Shelf(shelf) => shelf.bytes(),
+        });
+        DeviceBytes {
+            weights_bytes: self.graph.weights_bytes,
+            attention_bytes: self.batch.cache.bytes() + shelves.sum::<u64>(),
+            scratch_bytes: self.batch.logits().bytes(),
+        }
+    }
+
+    fn entries_computed(&self) -> u64 {
+        self.batch.entries_computed
     }
 
     fn takes_guesses(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The logits of a step, as they were wanted.
 
-use crate::backend::{BackendError, FailureKind, LogitsWanted, RowWork, Selected, Selection, select_on_host};
+use crate::backend::{BackendError, FailureKind, LogitsWanted, RowWork, Selected, Selection, select_each};
 
 /// Which logits of a step lie where: rows of `[vocabulary_entries]`, one behind the other.
 #[derive(Debug, Default)]
@@ -44,6 +44,11 @@ impl StepLogits {
         self.rows
     }
 
+    /// What it takes to put values down here.
+    pub(super) const fn bytes(&self) -> u64 {
+        (self.values.capacity() * size_of::<f32>()) as u64
+    }
+
     /// Where values that are not 32-bit floats already are put down.
     pub(super) const fn values_mut(&mut self) -> &mut Vec<f32> {
         &mut self.values
@@ -72,11 +77,6 @@ impl StepLogits {
         computed: Option<&[f32]>,
         selected: &mut Vec<Selected>,
     ) -> Result<(), BackendError> {
-        selected.resize_with(selections.len(), Selected::default);
-        for (selection, selected) in selections.iter().zip(selected) {
-            let logits = self.of(selection.item, selection.offset, computed)?;
-            select_on_host(logits, selection.permitted, selection.count_max, selected);
-        }
-        Ok(())
+        select_each(selections, selected, |item, offset| self.of(item, offset, computed))
     }
 }

@@ -16,8 +16,10 @@ use serde::Deserialize;
 use super::family::refusal;
 use crate::backend::BackendError;
 
-const SINGLE_FILE: &str = "model.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
+/// All tensors of a model in one file.
+pub const SINGLE_FILE: &str = "model.safetensors";
+/// Which of several files has which.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// The format's own limit.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
 /// Most files that an index may name.
@@ -30,6 +32,7 @@ const WORKED_OUT: &str = "rotary_emb.inv_freq";
 /// All tensors of a model by name.
 #[derive(Debug)]
 pub struct Checkpoint {
+    file: &'static str,
     files: Vec<OpenFile>,
     tensors: BTreeMap<String, Place>,
     taken: BTreeSet<String>,
@@ -59,9 +62,10 @@ impl Checkpoint {
     /// # Errors
     /// When a file is missing or broken.
     pub fn open(model_dir: &Path) -> Result<Self, BackendError> {
-        let mut checkpoint = Self { files: Vec::new(), tensors: BTreeMap::new(), taken: BTreeSet::new() };
         let index = model_dir.join(INDEX_FILE);
-        if !index.is_file() {
+        let file = if index.is_file() { INDEX_FILE } else { SINGLE_FILE };
+        let mut checkpoint = Self { file, files: Vec::new(), tensors: BTreeMap::new(), taken: BTreeSet::new() };
+        if file == SINGLE_FILE {
             checkpoint.add(model_dir.join(SINGLE_FILE))?;
             return Ok(checkpoint);
         }
@@ -77,6 +81,12 @@ impl Checkpoint {
             Some(name) => Err(broken(&format!("{name} is in none of the files"))),
             None => Ok(checkpoint),
         }
+    }
+
+    /// The one file, or the index of several.
+    #[must_use]
+    pub const fn file(&self) -> &'static str {
+        self.file
     }
 
     fn add(&mut self, path: PathBuf) -> Result<(), BackendError> {

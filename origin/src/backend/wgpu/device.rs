@@ -16,7 +16,7 @@ use std::{
 
 use wgpu::{BufferUsages, Features};
 
-use crate::backend::{BackendError, FailureKind};
+use crate::backend::{BackendError, DeviceKind, FailureKind};
 
 /// Most invocations in a workgroup that a kernel asks for: every adapter of note has as many.
 pub const INVOCATIONS_MAX: u32 = 256;
@@ -44,8 +44,12 @@ pub struct Without {
 /// What an opened device has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The adapter's name and driver, for the log.
+    /// The adapter's name.
     pub name: String,
+    /// What drives it, and through which interface.
+    pub driver: String,
+    /// What it is.
+    pub kind: DeviceKind,
     /// Whether shaders may name `f16`.
     pub shader_f16: bool,
     /// Invocations in a subgroup, where shaders may use them and all subgroups are of one size.
@@ -409,6 +413,16 @@ const fn preference(kind: wgpu::DeviceType) -> u8 {
     }
 }
 
+const fn kind_of(kind: wgpu::DeviceType) -> DeviceKind {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu,
+        wgpu::DeviceType::VirtualGpu => DeviceKind::VirtualGpu,
+        wgpu::DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu,
+        wgpu::DeviceType::Other => DeviceKind::Other,
+        wgpu::DeviceType::Cpu => DeviceKind::Cpu,
+    }
+}
+
 fn wanted_features(adapter: &wgpu::Adapter, without: Without) -> Features {
     let mut wanted = Features::SHADER_F16 | Features::SUBGROUP;
     wanted.set(Features::SHADER_F16, !without.shader_f16);
@@ -431,7 +445,9 @@ fn capabilities(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Capabilities 
     let (info, features, limits) = (adapter.get_info(), device.features(), device.limits());
     let same_size = info.subgroup_min_size == info.subgroup_max_size;
     Capabilities {
-        name: format!("{} ({:?}, {} {})", info.name, info.backend, info.driver, info.driver_info),
+        driver: format!("{:?}, {} {}", info.backend, info.driver, info.driver_info).trim_end().to_owned(),
+        kind: kind_of(info.device_type),
+        name: info.name,
         shader_f16: features.contains(Features::SHADER_F16),
         subgroup_size: (features.contains(Features::SUBGROUP) && same_size).then_some(info.subgroup_max_size),
         cooperative_matrix: adapter.features().contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX),

@@ -86,9 +86,16 @@ impl Family {
     /// # Errors
     /// When the file is missing or broken, or describes what is not computed here; the message says what that is.
     pub fn open(model_dir: &Path) -> Result<Self, BackendError> {
-        let path = model_dir.join(CONFIG_FILE);
+        Self::read(&model_dir.join(CONFIG_FILE))
+    }
+
+    /// Reads such a file, whatever its name.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn read(path: &Path) -> Result<Self, BackendError> {
         let refused = |reason: String| refusal(format!("{}: {reason}", path.display()));
-        let content = std::fs::read(&path).map_err(|error| refused(error.to_string()))?;
+        let content = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
         let value = serde_json::from_slice(&content).map_err(|error| refused(error.to_string()))?;
         Self::of(value).map_err(refused)
     }

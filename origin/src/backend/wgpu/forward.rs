@@ -57,9 +57,9 @@ pub(super) struct Forward {
     gather: Call,
     last_norm: Call,
     head: LinearCall,
-    /// What the calls are bound to.
+    /// What the calls are bound to, like the pools.
     _weights: ModelWeights,
-    _pools: Vec<Pool>,
+    pools: Vec<Pool>,
 }
 
 /// A layer's kernels in the order in which they run.
@@ -122,7 +122,7 @@ impl Forward {
             head: LinearCall::bind(binder.kernels, &head)?,
             scratch,
             _weights: weights,
-            _pools: pools,
+            pools,
         })
     }
 
@@ -136,13 +136,15 @@ impl Forward {
         &self.scratch.logits_staging
     }
 
-    /// Sends a step to the device, copies of blocks first. Returns before the device is done.
-    pub(super) fn submit(&self, device: &Device, step: &Step, copies: &[BlockCopy]) -> Result<(), BackendError> {
+    /// Sends a step to the device, copies of blocks first. Returns before the device is done, and for how many entries its
+    /// matrices are multiplied, which is most of the work: those of the step, and those that fill the last tile.
+    pub(super) fn submit(&self, device: &Device, step: &Step, copies: &[BlockCopy]) -> Result<u64, BackendError> {
         let pairs: Vec<[u32; 2]> = copies.iter().map(|copy| [copy.from, copy.to]).collect();
         device.write(&self.scratch.copies, 0, &pairs);
         device.write(&self.scratch.tables, 0, &step.tables);
         write_count(device, &self.scratch.wanted_count, step.wanted.len() as u32);
         let parts = step.entries.len().div_ceil(self.step_tokens_max);
+        let mut computed = 0;
         for (part, entries) in step.entries.chunks(self.step_tokens_max).enumerate() {
             self.write_entries(device, entries);
             let mut encoder = device.encoder();
@@ -157,8 +159,19 @@ impl Forward {
                 self.record_logits(device, &mut encoder, step, parts == 1);
             }
             device.submit(encoder)?;
+            computed += u64::from(self.computed(entries.len() as u32));
         }
-        Ok(())
+        Ok(computed)
+    }
+
+    /// The layers' matrices have tiles of the same sizes.
+    fn computed(&self, entries: u32) -> u32 {
+        self.layers.first().map_or(entries, |layer| layer.projections.computed(entries))
+    }
+
+    /// What attention keys and values take.
+    pub(super) fn attention_bytes(&self) -> u64 {
+        self.pools.iter().map(|pool| pool.keys.bytes() + pool.values.bytes()).sum()
     }
 
     fn write_entries(&self, device: &Device, entries: &[Entry]) {

@@ -2,6 +2,9 @@
 //! families in transformers (`modeling_llama.py`, `modeling_qwen2.py`, `modeling_qwen3.py`, `modeling_smollm3.py`), without
 //! cache, blocks or batches; sums in double precision.
 
+#[path = "../../../tests/transformers/mod.rs"]
+mod transformers;
+
 use std::path::Path;
 
 use super::checkpoint::Checkpoint;
@@ -137,16 +140,8 @@ fn add(state: &mut [f32], more: &[f32]) {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
+    use super::transformers::expected;
     use super::*;
-
-    #[derive(Deserialize)]
-    struct Expected {
-        prompt_ids: Vec<u32>,
-        decoded_ids: Vec<u32>,
-        logits: Vec<Vec<f32>>,
-    }
 
     #[test]
     fn the_reference_gives_the_logits_of_transformers() {
@@ -154,8 +149,7 @@ mod tests {
         for model in ["tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-smollm3"] {
             let folder = fixtures.join(model);
             let reference = HostModel::open(&folder);
-            let cases = std::fs::read(folder.join("expected_logits.json")).unwrap();
-            for case in serde_json::from_slice::<Vec<Expected>>(&cases).unwrap() {
+            for case in expected(&folder) {
                 let ids = [case.prompt_ids, case.decoded_ids].concat();
                 let logits = reference.logits(&ids);
                 for (logits, expected) in logits[ids.len() - case.logits.len()..].iter().zip(&case.logits) {

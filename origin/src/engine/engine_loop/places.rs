@@ -117,6 +117,7 @@ impl Rows {
         set(&counters.kv_blocks_total, self.blocks_total);
         set(&counters.kv_blocks_used, self.blocks_total.saturating_sub(free));
         set(&counters.kept_positions, self.prefixes.kept_positions());
+        counters.note_device_bytes(self.backend.device_bytes());
     }
 }
 

@@ -3,18 +3,22 @@
 use std::time::Instant;
 
 use super::EngineLoop;
+use lede_shared::plan::Priority;
+
 use crate::backend::{BackendError, FailureKind, RowWork, Selected, Selection};
-use crate::engine::scheduler::{SequenceId, Unread, shares};
+use crate::engine::scheduler::{SequenceId, Standing, Unread, outranked, shares};
 use crate::engine::sequence::Sequence;
 use crate::engine::speculation::{GUESSED_TOKENS_MAX, guess};
 use crate::engine::stats::{count, micros};
+use crate::engine::step_times::PromptsRead;
 
 /// Who reads in a step.
 #[derive(Debug, Default)]
 pub(super) struct Step {
     readers: Vec<SequenceId>,
-    /// Entries of prompts.
-    prefilled_tokens: usize,
+    /// How many of them go on writing.
+    writers: usize,
+    prompts: PromptsRead,
     /// Entries that were chosen before.
     decoded_tokens: usize,
     guessed_tokens: usize,
@@ -23,16 +27,13 @@ pub(super) struct Step {
 impl EngineLoop {
     /// Each running row's chosen entries, with guesses behind them when that pays, and as much of prompts as there is room
     /// for.
-    pub(super) fn plan_step(&mut self) -> Step {
-        let Self { sequences, scheduler, speculation, rows, limits, .. } = self;
-        let unread = |id| {
-            sequences.get(&id).map_or(Unread { ids: 0, is_prompt: false }, |sequence: &Sequence| sequence.unread())
-        };
-        let shares = shares(scheduler.running(), limits.step_tokens_max, unread);
+    pub(super) fn plan_step(&mut self, now: Instant) -> Step {
+        let shares = self.shares(now);
+        let Self { sequences, speculation, rows, .. } = self;
         // Where several entries of a row cost others their time, what is known already is read one by one, too.
         let takes_several = rows.backend.takes_guesses() || shares.len() == 1;
         let guesses = rows.backend.takes_guesses() && speculation.guesses(shares.len());
-        let mut step = Step::default();
+        let mut step = Step { prompts: PromptsRead { tokens: 0, are_low: true }, ..Step::default() };
         for (id, ids) in shares {
             let Some(sequence) = sequences.get_mut(&id) else { continue };
             let is_prompt = sequence.unread().is_prompt;
@@ -40,11 +41,38 @@ impl EngineLoop {
             let guessed_max = if guesses && !is_prompt { sequence.guessable().min(GUESSED_TOKENS_MAX) } else { 0 };
             let guess = guess(sequence.ids(), guessed_max).to_vec();
             sequence.prepare_step(ids, &guess);
-            *(if is_prompt { &mut step.prefilled_tokens } else { &mut step.decoded_tokens }) += ids;
+            if is_prompt {
+                step.prompts.tokens += ids;
+                step.prompts.are_low &= sequence.priority == Priority::Low;
+            } else {
+                step.decoded_tokens += ids;
+                step.writers += 1;
+            }
             step.guessed_tokens += guess.len();
             step.readers.push(id);
         }
         step
+    }
+
+    /// Who reads how much. Those far below the most urgent wait until it is done, where they would slow it down.
+    fn shares(&self, now: Instant) -> Vec<(SequenceId, usize)> {
+        let room = self.times.room(self.limits.step_tokens_max);
+        let unread = |id| {
+            let sequence: Option<&Sequence> = self.sequences.get(&id);
+            sequence.map_or(Unread { ids: 0, is_prompt: false }, Sequence::unread)
+        };
+        let running = self.scheduler.running();
+        let outranked = outranked(running, now);
+        if !outranked.is_empty() && self.times.is_slowed_down(running.len() - outranked.len(), running.len()) {
+            let is_left = |standing: &&Standing| !outranked.contains(&standing.id);
+            let left: Vec<Standing> = running.iter().filter(is_left).copied().collect();
+            let shares = shares(&left, room, unread);
+            if !shares.is_empty() {
+                count(&self.counters.held_back, outranked.len());
+                return shares;
+            }
+        }
+        shares(running, room, unread)
     }
 
     /// Has the device take the step; tells what was written and notes what it took.
@@ -62,12 +90,15 @@ impl EngineLoop {
         let ended_at = Instant::now();
         let written = self.emit(&step.readers, ended_at);
         let took = ended_at.duration_since(begun_at);
-        if step.prefilled_tokens == 0 {
+        if step.prompts.tokens == 0 {
             self.speculation.note_step(step.readers.len(), step.guessed_tokens > 0, written, took);
+        }
+        if outcome.is_ok() {
+            self.times.note(step.writers, step.prompts, took);
         }
         let counters = &self.counters;
         count(&counters.decode_steps, 1);
-        count(&counters.prefilled_tokens, step.prefilled_tokens);
+        count(&counters.prefilled_tokens, step.prompts.tokens);
         count(&counters.decoded_tokens, step.decoded_tokens);
         count(&counters.guessed_tokens, step.guessed_tokens);
         counters.note_written(written, ended_at);
@@ -96,7 +127,12 @@ impl EngineLoop {
     fn submit(&mut self, readers: &[SequenceId]) -> Result<(), BackendError> {
         let work: Vec<RowWork<'_>> =
             readers.iter().filter_map(|id| self.sequences.get(id).and_then(Sequence::work)).collect();
-        self.rows.backend.submit(&work)
+        let asked = work.iter().map(|item| item.ids.len()).sum();
+        let backend = &mut self.rows.backend;
+        let computed_before = backend.entries_computed();
+        backend.submit(&work)?;
+        self.counters.note_computed(asked, backend.entries_computed() - computed_before);
+        Ok(())
     }
 
     /// While the device reads, those who will choose work out what they may.

@@ -96,6 +96,29 @@ fn who_is_two_priorities_above_takes_the_place_of_the_least_urgent() {
 }
 
 #[test]
+fn those_two_priorities_below_the_highest_may_be_left_out_but_one_of_them_not_for_ever() {
+    let clock = Clock(Instant::now());
+    let mut scheduler = Scheduler::new(9, 9);
+    let asked = [(1, Priority::Low), (2, Priority::Normal), (3, Priority::High), (4, Priority::Low)];
+    asked.into_iter().for_each(|(id, priority)| scheduler.enqueue(clock.standing(id, priority, 900, 0)));
+    run(&mut scheduler, clock.at(0));
+    let outranked = |scheduler: &Scheduler, at| -> Vec<u64> {
+        let mut ids: Vec<u64> = outranked(scheduler.running(), clock.at(at)).into_iter().map(|id| id.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(outranked(&scheduler, 1), [1, 4], "high over low");
+    scheduler.enqueue(clock.standing(5, Priority::Critical, 900, 1));
+    run(&mut scheduler, clock.at(1));
+    assert_eq!(outranked(&scheduler, 1), [1, 2, 4], "critical over all but high");
+    assert_eq!(outranked(&scheduler, OVERDUE_AFTER.as_secs()), [2, 4], "who came first is due");
+    scheduler.leave(SequenceId(1));
+    scheduler.leave(SequenceId(5));
+    scheduler.leave(SequenceId(3));
+    assert_eq!(outranked(&scheduler, 1), [0; 0], "nobody is above");
+}
+
+#[test]
 fn age_gives_a_turn_but_takes_nobody_s_place() {
     let clock = Clock(Instant::now());
     let mut scheduler = Scheduler::new(4, 1);
@@ -207,7 +230,8 @@ proptest! {
 
     #[test]
     fn shares_give_all_who_decode_what_they_need_and_prompts_the_rest(
-        unread in prop::collection::vec((0usize..300, any::<bool>(), 0usize..4), 1..20), tokens_max in 16usize..400,
+        unread in prop::collection::vec((0usize..300, any::<bool>(), 0usize..4), 1..20),
+        tokens_max in 16usize..400, chunk_tokens in 16usize..400, low_chunk_tokens in 16usize..400,
     ) {
         let clock = Clock(Instant::now());
         let mut scheduler = Scheduler::new(100, 100);
@@ -219,21 +243,24 @@ proptest! {
             let (ids, is_prompt, _) = unread[id.0 as usize];
             Unread { ids: if is_prompt { ids } else { ids.min(3) }, is_prompt }
         };
-        let shares = shares(scheduler.running(), tokens_max, of);
+        let shares = shares(scheduler.running(), StepRoom { tokens_max, chunk_tokens, low_chunk_tokens }, of);
         let given = |id: u64| shares.iter().find(|(name, _)| name.0 == id).map_or(0, |(_, ids)| *ids);
-        let (mut decoded, mut read, mut wanted) = (0, 0, 0);
+        let (mut decoded, mut read, mut wanted, mut low_wanted) = (0, 0, 0, 0);
         for id in 0..unread.len() as u64 {
             let Unread { ids, is_prompt } = of(SequenceId(id));
             if is_prompt {
                 prop_assert!(given(id) <= ids);
                 (read, wanted) = (read + given(id), wanted + ids);
+                low_wanted += if unread[id as usize].2 == 0 { ids } else { 0 };
             } else {
                 prop_assert_eq!(given(id), ids);
                 decoded += ids;
             }
         }
-        let room = tokens_max.saturating_sub(decoded).max(16);
-        prop_assert_eq!(read, wanted.min(room));
+        let room = tokens_max.saturating_sub(decoded).min(chunk_tokens).max(16);
+        let low_room = room.min(low_chunk_tokens.max(16));
+        let others = wanted - low_wanted;
+        prop_assert_eq!(read, if others >= low_room { others.min(room) } else { wanted.min(low_room) });
         // A more urgent prompt is never cut short for a less urgent one.
         let cut = (0..unread.len() as u64).filter(|id| of(SequenceId(*id)).is_prompt && given(*id) < of(SequenceId(*id)).ids);
         for id in cut {

@@ -10,6 +10,8 @@ pub const AGEING_INTERVAL: Duration = Duration::from_secs(5);
 /// Who has waited this long is overdue: one of several places is for the overdue, one at a time, and is not taken from
 /// them. So nothing starves, not even behind an endless stream of critical sequences.
 pub const OVERDUE_AFTER: Duration = Duration::from_secs(20);
+/// By how many priorities somebody has to be above another to go at the other's expense.
+const DISTANCE: u8 = 2;
 /// Names a sequence as long as the engine lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
@@ -41,6 +43,11 @@ impl Standing {
     /// How long it has waited by `now`, when it waits.
     pub(super) fn waited_until(&self, now: Instant) -> Duration {
         self.waited + now.saturating_duration_since(self.since)
+    }
+
+    /// Does one who runs give way to somebody of `priority`? By what was asked for, not by age.
+    pub(super) const fn yields_to(&self, priority: Priority) -> bool {
+        !self.is_overdue && priority as u8 >= self.priority as u8 + DISTANCE
     }
 
     /// The most urgent is the greatest: by priority with age, then by deadline, then by arrival.

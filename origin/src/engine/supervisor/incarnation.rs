@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::watched::{Pulse, Watched};
 use super::{BackendSource, SurvivalLimits};
-use crate::backend::BackendShape;
+use crate::backend::{BackendDescription, BackendShape};
 use crate::engine::EngineLimits;
 use crate::engine::door::EngineInbox;
 use crate::engine::engine_loop::{EngineLoop, LoopEnd};
@@ -18,7 +18,7 @@ const REPORTS_MAX: usize = 2;
 
 /// What a backend's thread tells. It says no more when it unwinds.
 pub(super) enum Report {
-    Opened(BackendShape, String),
+    Opened(BackendShape, BackendDescription),
     NotOpened(String, EngineInbox),
     Ended(LoopEnd),
 }
@@ -32,8 +32,8 @@ pub(super) struct Incarnation {
     pub(super) since: Instant,
     /// Once it is open.
     pub(super) shape: Option<BackendShape>,
-    /// What it runs on and how, where it says so.
-    pub(super) description: Option<String>,
+    /// What it runs on and how, once it is open.
+    pub(super) description: Option<BackendDescription>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) reports: Receiver<Report>,
     /// The way to it, as long as it is on trial.
@@ -70,7 +70,7 @@ impl Incarnation {
     }
 
     /// It is open from now on.
-    pub(super) fn opened(&mut self, shape: BackendShape, description: String) {
+    pub(super) fn opened(&mut self, shape: BackendShape, description: BackendDescription) {
         (self.shape, self.since, self.description) = (Some(shape), Instant::now(), Some(description));
     }
 

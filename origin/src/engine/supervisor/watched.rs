@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use std::sync::Arc;
 
 use crate::backend::{
-    Backend, BackendError, BackendShape, FailureKind, Prefix, Row, RowWork, Selected, Selection,
+    Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, FailureKind, Prefix, Row, RowWork,
+    Selected, Selection,
 };
 
 /// Steps that fail one after the other before the device is taken for lost: some drivers never say so.
@@ -73,8 +74,16 @@ impl Backend for Watched {
         self.inner.shape()
     }
 
-    fn description(&self) -> String {
+    fn description(&self) -> BackendDescription {
         self.inner.description()
+    }
+
+    fn device_bytes(&self) -> DeviceBytes {
+        self.inner.device_bytes()
+    }
+
+    fn entries_computed(&self) -> u64 {
+        self.inner.entries_computed()
     }
 
     fn takes_guesses(&self) -> bool {

@@ -128,10 +128,19 @@ impl LinearCall {
 
     /// Records the layer for a number of entries, in the smallest tile that holds them all, or the largest there is.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, entries: u32) {
-        let holds = self.tiles.iter().find(|(tile, _)| *tile >= entries);
-        for call in holds.or(self.tiles.last()).iter().flat_map(|(_, calls)| calls) {
+        for call in self.tile(entries).iter().flat_map(|(_, calls)| calls) {
             call.record(pass, entries);
         }
+    }
+
+    /// For how many entries that computes: those beyond the last in its tile are computed like the others, and not written.
+    #[must_use]
+    pub fn computed(&self, entries: u32) -> u32 {
+        self.tile(entries).map_or(entries, |(tile, _)| entries.next_multiple_of(*tile))
+    }
+
+    fn tile(&self, entries: u32) -> Option<&(u32, Vec<Call>)> {
+        self.tiles.iter().find(|(tile, _)| *tile >= entries).or(self.tiles.last())
     }
 }
 

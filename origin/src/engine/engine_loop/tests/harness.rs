@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::super::EngineLoop;
 use crate::backend::scripted::{Script, ScriptedBackend};
 use crate::backend::{
-    Backend, BackendError, BackendShape, FailureKind, Prefix, Row, RowWork, Selected, Selection,
+    Backend, BackendDescription, BackendError, BackendShape, DeviceBytes, FailureKind, Prefix, Row, RowWork,
+    Selected, Selection,
 };
 use crate::engine::constraint::{CaptionRules, Constraint, ConstraintFactory, Markup};
 use crate::engine::door::{Cancel, EngineDoor, Question, SequenceListing, door};
@@ -77,6 +78,8 @@ impl Setup {
             waiting_sequences_max: 512,
             sequences_max: self.rows,
             step_tokens_max: self.step_tokens_max,
+            // The clock on the wall has no say in what is counted in steps.
+            prompt_step: Duration::MAX,
             prefix_positions_max: self.prefix_positions_max,
             speculation: self.speculation,
         }
@@ -144,8 +147,16 @@ impl Backend for FailingBackend {
         self.scripted.shape()
     }
 
-    fn description(&self) -> String {
+    fn description(&self) -> BackendDescription {
         self.scripted.description()
+    }
+
+    fn device_bytes(&self) -> DeviceBytes {
+        self.scripted.device_bytes()
+    }
+
+    fn entries_computed(&self) -> u64 {
+        self.scripted.entries_computed()
     }
 
     fn takes_guesses(&self) -> bool {

@@ -1,5 +1,7 @@
 //! How soon somebody gets the first entry: counted in steps, not in time.
 
+use std::time::Duration;
+
 use lede_shared::plan::Priority;
 use proptest::prelude::*;
 
@@ -8,6 +10,7 @@ use super::harness::{Asked, Bench, Setup};
 use crate::engine::PendingSequence;
 use crate::engine::scheduler::{OVERDUE_AFTER, SequenceId};
 use crate::engine::speculation::SpeculationMode;
+use crate::engine::step_times::PromptsRead;
 
 /// Guesses and shared prompts would only make it quicker.
 fn plain_setup(rows: usize, step_tokens_max: usize) -> Setup {
@@ -85,6 +88,33 @@ proptest! {
             let (took, _pending) = turns_to_first(&mut bench, &critical);
             prop_assert!(took <= 1 + own, "{took} instead of {own}");
         }
+    }
+}
+
+#[test]
+fn a_critical_one_has_the_device_to_itself_where_others_slow_it_down_and_they_go_on_afterwards() {
+    for (four_rows_ms, is_left_out) in [(30, true), (11, false)] {
+        let mut bench = Bench::new(&plain_setup(4, 64));
+        let low = |seed: u8| Asked { seed, priority: Priority::Low, topic: u32::from(seed), ..Asked::usual() };
+        let mut lows: Vec<PendingSequence> = (0..3).map(|seed| bench.submit(&low(seed))).collect();
+        bench.turns(8);
+        for _ in 0..8 {
+            bench.engine.times.note(1, PromptsRead::default(), Duration::from_millis(10));
+            bench.engine.times.note(4, PromptsRead::default(), Duration::from_millis(four_rows_ms));
+        }
+        let written_by_lows = |bench: &Bench| -> usize {
+            let lows = bench.engine.sequences.values().filter(|sequence| sequence.priority == Priority::Low);
+            lows.map(|sequence| sequence.written()).sum()
+        };
+        let before = written_by_lows(&bench);
+        let critical = Asked { priority: Priority::Critical, topic: 1_000, ..Asked::usual() };
+        let (_, mut pending) = turns_to_first(&mut bench, &critical);
+        bench.turns(3);
+        assert_eq!(written_by_lows(&bench) == before, is_left_out, "four rows in {four_rows_ms} ms");
+        assert_eq!(bench.stats().rows_held_back > 0, is_left_out);
+        bench.turns(400);
+        assert!(pending.try_recv().unwrap().is_ok());
+        assert!(lows.iter_mut().all(|low| low.try_recv().unwrap().is_ok()));
     }
 }
 

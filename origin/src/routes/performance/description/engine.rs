@@ -5,6 +5,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{operation, problem, with_body, written};
+use crate::backend::{BackendDescription, DeviceBytes, DeviceKind};
 use crate::routes::performance::ai::AiSummary;
 use crate::routes::performance::memory::MemoryCleaned;
 use crate::routes::performance::tasks::{TaskStats, TasksManaged};
@@ -85,13 +86,29 @@ fn distribution() -> Value {
 }
 
 fn ai() -> Value {
-    let engine = crate::engine::EngineCounters::default().stats(std::time::Instant::now());
+    let engine = crate::engine::EngineStats {
+        computed_entries: 51_840,
+        padding_entries: 0,
+        device: DeviceBytes { weights_bytes: 10_482_688, attention_bytes: 6_291_456, scratch_bytes: 131_072 },
+        ..crate::engine::EngineCounters::default().stats(std::time::Instant::now())
+    };
+    let description = BackendDescription {
+        backend: "onnxruntime",
+        device: "cpu".to_owned(),
+        device_kind: DeviceKind::Cpu,
+        driver: None,
+        precision: "f32",
+        file: "model.onnx".to_owned(),
+        batched: true,
+        subgroups: false,
+        cooperative_matrices: false,
+    };
     json!({
         "model": "lede-nano-2",
         "state": "ready",
         "shape": { "vocabulary_entries": 4_096, "context_tokens_max": 512, "rows_max": 8 },
         "condition": {
-            "backend": "ort", "description": null, "backends": ["ort"],
+            "backend": "ort", "description": description, "backends": ["ort"],
             "restarts": 0, "failures": 0, "threads_abandoned": 0, "last_failure": null,
         },
         "engine": engine,
