@@ -241,7 +241,7 @@ fn a_broken_model_without_a_graph_gives_one_clear_error_too() {
                 without_graph(f);
                 replace(&f.join("config.json"), "\"qwen2\"", "\"gemma2\"");
             },
-            "model_type \"gemma2\" is not computed on wgpu; llama, mistral, qwen2, qwen3, smollm3 are",
+            "model_type \"gemma2\" is not computed on wgpu; llama, mistral, qwen2, qwen3, smollm3 are, others need",
         ),
     ];
     for (what, spoil, reason) in cases {

@@ -76,6 +76,7 @@ async fn a_model_without_a_graph_is_fetched_as_safetensors_and_tried_on_wgpu() {
     let store = std::sync::Arc::new(ModelStore::new());
     pull_with(&store, &hub, &[("LEDE_BACKEND", "ort")]).await.must_fail_with("there is no onnx/model*.onnx");
     pull_with(&store, &hub, &[("LEDE_MODEL_PRECISION", "q4")]).await.must_fail_with("precision q4");
+    pull_with(&store, &hub, &[("LEDE_WGPU_ADAPTER", "of another machine")]).await.must_fail_with("none is named");
     assert_eq!(fetched(&hub), [""; 0]);
     pull(&store, &hub, None).await.must_succeed();
     let files = fetched(&hub);

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{ModelAction, table, trial};
+use crate::backend::wgpu;
 use crate::config::Config;
 use crate::models::{
-    Addition, FilesWanted, Hub, HubModel, PrecisionChoice, Store, StoredModel, local_files, name_from,
+    Addition, FilesWanted, Hub, HubModel, PrecisionChoice, Store, StoredModel, WeightFiles, local_files, name_from,
 };
 
 pub(super) fn run(action: ModelAction, config: &Config) -> Result<(), String> {
@@ -53,9 +54,16 @@ impl Desk<'_> {
     ) -> Result<(), String> {
         let name = name.unwrap_or_else(|| name_from(model.name()));
         self.store.check_free(&name).map_err(text)?;
-        let check_bytes = |bytes| self.store.check_bytes(bytes).map_err(text);
+        let check = |weights: &WeightFiles, bytes| {
+            self.store.check_bytes(bytes).map_err(text)?;
+            if weights.graph.is_ok() {
+                return Ok(());
+            }
+            // Only wgpu could run it.
+            wgpu::device::adapter(self.config.backend.wgpu_adapter.as_deref()).map(drop).map_err(text)
+        };
         let hub = Hub::from_environment().map_err(text)?;
-        let pulled = hub.pull(model, self.wanted(precision), check_bytes).map_err(text)?;
+        let pulled = hub.pull(model, self.wanted(precision), check).map_err(text)?;
         let source = format!("{}@{}", model.id, pulled.commit);
         self.take_in(&Addition { name, source, files: pulled.files })
     }

@@ -14,7 +14,7 @@ const ATTENTION_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
 /// An engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// wgpu where there is a GPU that it can use and ONNX Runtime cannot; else ONNX Runtime.
+    /// wgpu where the model has no graph, or where there is a GPU that it can use and ONNX Runtime cannot; else ONNX Runtime.
     Auto,
     /// ONNX Runtime, on the exported graph.
     Ort,
@@ -52,8 +52,8 @@ impl FromStr for BackendChoice {
 pub struct BackendConfig {
     /// `LEDE_BACKEND`: auto, ort or wgpu. Default auto.
     pub choice: BackendChoice,
-    /// `LEDE_BACKEND_FALLBACK`: ort, wgpu or none; stands in while the first one's device is gone. Default: ort behind auto, else
-    /// none.
+    /// `LEDE_BACKEND_FALLBACK`: ort, wgpu or none; stands in when the first one cannot open the model or its device is gone.
+    /// With none the first is alone, the one that auto chose, too. Default: ort behind auto, else none.
     fallback: Option<BackendChoice>,
     /// `LEDE_WGPU_ADAPTER`: part of an adapter's name. Default: the first discrete GPU, then others.
     pub wgpu_adapter: Option<String>,
@@ -86,7 +86,7 @@ impl Default for Raw {
 }
 
 impl BackendConfig {
-    /// Who stands in while the first one's device is gone.
+    /// Who stands in for the first one.
     #[must_use]
     pub const fn fallback(&self) -> Option<BackendChoice> {
         self.fallback

@@ -32,7 +32,8 @@ pub struct ModelConfig {
     /// `LEDE_CONTEXT_TOKENS_MAX`: most positions, prompt and completion together, of a model with a chat template; it
     /// may have fewer. Default 2,048.
     pub context_tokens_max: usize,
-    /// `LEDE_ORT_LIBRARY`: ONNX Runtime's shared library. Needed to start, unless wgpu is asked for by name.
+    /// `LEDE_ORT_LIBRARY`: ONNX Runtime's shared library. Needed where it may run the model: not for wgpu
+    /// asked for by name, nor for a folder without a graph.
     pub ort_library: Option<PathBuf>,
     /// `LEDE_EXECUTION_PROVIDERS`: in order of preference, from cpu, cuda, tensorrt, coreml, directml, or auto,
     /// the default: the first of cuda, coreml, directml and cpu that can run the model.

@@ -150,13 +150,13 @@ impl ChatModel {
     }
 }
 
-/// All of them, once, as far as there are logits for them.
 /// The folder's name.
 pub(super) fn id_of(folder: &Path) -> String {
     let name = std::fs::canonicalize(folder).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
     name.unwrap_or_else(|| "model".to_owned())
 }
 
+/// All of them, once, as far as there are logits for them.
 fn end_ids(
     architecture: &Architecture,
     generation: &GenerationSettings,

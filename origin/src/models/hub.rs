@@ -147,7 +147,8 @@ impl Hub {
     }
 
     /// Fetches what is needed to run `model`: texts, then weights, unless `config.json` says that they could not be run. What
-    /// an earlier call left half done is gone on with. `check_bytes` is asked before anything is fetched.
+    /// an earlier call left half done is gone on with. `check` is asked about what holds the weights and about all bytes before
+    /// anything is fetched.
     ///
     /// # Errors
     /// When the hub refuses, is out of reach, or gives something else than it announced, and when the model is none that
@@ -156,12 +157,12 @@ impl Hub {
         &self,
         model: &HubModel,
         wanted: FilesWanted,
-        check_bytes: impl FnOnce(u64) -> Result<(), String>,
+        check: impl FnOnce(&WeightFiles, u64) -> Result<(), String>,
     ) -> Result<Pulled, HubError> {
         let listing = self.listing(model)?;
         let (weights, files) = needed(&listing.siblings, wanted)?;
         let bytes = files.iter().fold(0u64, |sum, file| sum.saturating_add(file.bytes));
-        check_bytes(bytes).map_err(HubError)?;
+        check(&weights, bytes).map_err(HubError)?;
         // The commit, so that a push in between mixes no two versions.
         let repository = Repo::with_revision(model.id.clone(), RepoType::Model, listing.sha.clone());
         let blobs = self.cache.repo(repository.clone());

@@ -386,6 +386,14 @@ fn choose(name: &Option<String>) -> Result<wgpu::Adapter, BackendError> {
     adapters.into_iter().find(named).ok_or_else(missing)
 }
 
+/// The name of the adapter that [`Device::open`] would open.
+///
+/// # Errors
+/// As [`Device::open`], when there is none.
+pub fn adapter(name: Option<&str>) -> Result<String, BackendError> {
+    Ok(choose(&name.map(str::to_owned))?.get_info().name)
+}
+
 /// The name of the GPU that [`Device::open`] would open, where it would open one at all.
 #[must_use]
 pub fn gpu(name: Option<&str>) -> Option<String> {

@@ -104,7 +104,10 @@ impl Family {
     pub(super) fn of(config: serde_json::Value) -> Result<Self, String> {
         let found = config.get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default();
         if !SUPPORTED.contains(&found) {
-            return Err(format!("model_type {found:?} is not computed on wgpu; {} are", SUPPORTED.join(", ")));
+            let known = SUPPORTED.join(", ");
+            return Err(format!(
+                "model_type {found:?} is not computed on wgpu; {known} are, others need an ONNX graph"
+            ));
         }
         let raw: Raw = serde_json::from_value(config).map_err(|error| error.to_string())?;
         raw.check()?;
