@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite that cannot set up its processes has failed")]
 
 mod asking;
+mod devices;
 mod disk;
 mod leases;
 mod link;

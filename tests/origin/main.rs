@@ -4,6 +4,7 @@
 mod background;
 mod bad_input;
 mod captions;
+mod gone;
 mod keys;
 mod lifecycle;
 mod models;

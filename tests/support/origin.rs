@@ -151,6 +151,11 @@ impl Origin {
         self.process.cpu_centiseconds().expect("the origin runs")
     }
 
+    /// Has the process ended?
+    pub fn has_ended(&mut self) -> bool {
+        self.process.has_ended()
+    }
+
     /// Asks it to drain, as a service manager does.
     pub fn terminate(&self) {
         self.process.terminate();

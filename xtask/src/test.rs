@@ -44,11 +44,11 @@ pub(crate) fn test(workspace: &Workspace, nextest_args: &[String]) -> Result<()>
     report(&phases)
 }
 
-/// One call of cargo for the test binaries and for the programs that the suites start: with the same features,
-/// nothing is compiled twice.
+/// One call of cargo for the test binaries and for what the suites start or have loaded (examples are libraries that are devices
+/// with faults): with the same features, nothing is compiled twice.
 fn compile(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--locked", "--workspace", "--bins", "--tests"]);
+    cargo.args(["build", "--locked", "--workspace", "--bins", "--tests", "--examples"]);
     command::streamed(&mut cargo)
 }
 
@@ -64,6 +64,7 @@ fn nextest(workspace: &Workspace, nextest_args: &[String]) -> Result<()> {
         .env("LEDE_EDGE_BUILD", edge::folder(workspace))
         .env("LEDE_EDGE_DIR", workspace.edge())
         .env("LEDE_ORT_LIBRARY", library)
+        .env("LEDE_FAULTY_DEVICES", workspace.target.join("debug").join("examples"))
         .env("LEDE_CHROMIUM", web.chromium)
         .env("LEDE_REDIS_SERVER", redis)
         .env("LEDE_SCREENSHOTS", workspace.target.join("screenshots"))

@@ -10,7 +10,7 @@ use super::rows::BLOCK_TOKENS;
 use super::runtime;
 use super::session::{OrtSettings, open_session};
 use super::shared_buffers::SharedBuffers;
-use crate::backend::{Backend, BackendError, BackendShape, LogitsWanted, RowWork};
+use crate::backend::{Backend, BackendError, BackendShape, FailureKind, LogitsWanted, RowWork};
 
 /// Most that logits of the two ways may differ, as a share of the largest logit: far above rounding, far below what a
 /// misread cache does.
@@ -78,6 +78,8 @@ fn open_on(settings: &OrtSettings, provider: ExecutionProviderName) -> Result<Bo
             tracing::info!(layout = "shared buffers", "the graph extends its attention cache in place: batched");
             Ok(Box::new(batched))
         }
+        // That says nothing of the graph: opened again, it may well be batched.
+        Err(error) if error.kind() == FailureKind::Lost => Err(error),
         outcome => {
             let reason = outcome.map_or_else(|error| error.to_string(), |_| "its logits differ".to_owned());
             tracing::info!(layout = "concatenating", reason, "the graph does not extend its cache in place");

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -201,7 +202,11 @@ impl Device {
     /// When the device refuses it, or has been lost.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex, BackendError> {
         self.check()?;
-        self.scoped("submitting a step", |_| self.queue.submit([encoder.finish()]))
+        let submitted = self.scoped("submitting a step", |_| self.queue.submit([encoder.finish()]));
+        // A device that is lost at this moment says so outside of any scope, whatever it says inside: nothing at all, or
+        // that there is no memory.
+        self.check()?;
+        submitted
     }
 
     /// Waits until the device is done with all that was submitted, but no longer than `timeout`.
@@ -209,9 +214,19 @@ impl Device {
     /// # Errors
     /// [`FailureKind::Lost`] when the device has gone, [`FailureKind::Failed`] when it takes too long.
     pub fn wait(&self, timeout: Duration) -> Result<(), BackendError> {
-        let waited = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(timeout) });
         self.check()?;
-        waited.map(drop).map_err(|error| BackendError::new("waiting for the device", error))
+        let poll = || self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(timeout) });
+        // wgpu panics when the device is lost while it is waited for, last of all: what it holds is in order. Were the thread to
+        // unwind, all of that would be dropped on the way, and one more panic there would end the process.
+        let waited = catch_unwind(AssertUnwindSafe(poll));
+        self.check()?;
+        let failed = |kind, cause: &dyn fmt::Display| {
+            BackendError::of_kind(kind, "waiting for the device", cause.to_string())
+        };
+        match waited {
+            Ok(waited) => waited.map(drop).map_err(|error| failed(FailureKind::Failed, &error)),
+            Err(_) => Err(failed(FailureKind::Lost, &"wgpu has panicked")),
+        }
     }
 
     /// The first `bytes` of a staging buffer, once all that was submitted is done.
