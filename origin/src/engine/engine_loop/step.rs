@@ -217,10 +217,13 @@ impl EngineLoop {
         if error.kind() == FailureKind::Lost {
             return Err(error);
         }
-        // Who came to its end in this step needs the device no more.
-        let is_finished = |id: &&SequenceId| self.sequences.get(id).is_some_and(Sequence::is_finished);
-        let failed: Vec<SequenceId> = readers.iter().filter(|id| !is_finished(id)).copied().collect();
-        failed.into_iter().for_each(|id| self.retry_or_fail(id, now));
+        for id in readers {
+            match self.sequences.get_mut(id) {
+                // Who came to its end in this step needs the device no more, and nobody else what its row holds.
+                Some(sequence) if sequence.is_finished() => self.rows.close(sequence),
+                _ => self.retry_or_fail(*id, now),
+            }
+        }
         Ok(())
     }
 

@@ -192,6 +192,27 @@ fn a_second_failure_ends_a_sequence_and_nobody_else() {
 }
 
 #[test]
+fn what_was_read_in_a_step_that_failed_is_shared_with_nobody() {
+    // All begin alike, and some come to their end without a choice: in a step that fails, too.
+    let asked = |prompt_len, hashtag_count, arrives_at| Asked {
+        prompt_len,
+        hashtag_count,
+        arrives_at,
+        ..plain(0, Priority::Normal)
+    };
+    let all = [asked(20, 0, 4), asked(1, 1, 0), asked(1, 0, 0), asked(23, 1, 4), asked(1, 1, 4), asked(30, 1, 40)];
+    let alone = all.each_ref().map(alone);
+    for at in 0..80 {
+        let faults = vec![Fault { at, at_select: true, kind: FailureKind::Failed }];
+        let outcomes = Bench::new(&Setup { rows: 2, faults, ..Setup::usual() }).run(&all);
+        for (outcome, alone) in outcomes.into_iter().zip(&alone) {
+            let finished = outcome.unwrap().unwrap_or_else(|error| panic!("fault at {at}: {error}"));
+            assert_eq!(finished.completion_ids, alone.completion_ids, "fault at {at}");
+        }
+    }
+}
+
+#[test]
 fn a_prompt_that_fits_nowhere_fails_alone() {
     let mut bench = Bench::new(&Setup { positions: Some(16 * 16), ..Setup::usual() });
     let outcome =
