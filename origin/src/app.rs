@@ -150,11 +150,7 @@ impl App {
         match self.engine.status() {
             _ if self.draining.load(Ordering::Relaxed) => "draining",
             _ if self.captions.is_ready() => "ready",
-            EngineStatus::Loading => "loading",
-            EngineStatus::Ready(_) => "ready",
-            EngineStatus::Stalled => "stalled",
-            EngineStatus::Rebuilding => "rebuilding",
-            EngineStatus::Failed(_) => "failed",
+            status => status.name(),
         }
     }
 }

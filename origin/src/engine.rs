@@ -80,6 +80,20 @@ pub enum EngineStatus {
     Failed(String),
 }
 
+impl EngineStatus {
+    /// In one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ready(_) => "ready",
+            Self::Stalled => "stalled",
+            Self::Rebuilding => "rebuilding",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// Why a sequence was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const GENERATE: &str = "/api/v14/generate";
 /// What a step of the device takes: long enough that none begins and ends between two looks at how many there were.
-const STEP: Duration = Duration::from_millis(400);
+const STEP: Duration = Duration::from_millis(800);
 const SOON: Duration = Duration::from_secs(30);
 
 /// A long answer of one sequence.

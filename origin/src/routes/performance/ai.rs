@@ -20,7 +20,7 @@ use crate::model_registry::ModelsReport;
 pub struct AiSummary {
     /// The model that should write.
     pub model: String,
-    /// `loading`, `ready`, `stalled`, `rebuilding`, `draining` or `failed`.
+    /// The engine's, whoever may write in its place: `loading`, `ready`, `stalled`, `rebuilding` or `failed`.
     pub state: String,
     /// What the present backend has room for; none while there is no backend.
     pub shape: Option<AiShape>,
@@ -66,7 +66,7 @@ impl AiSummary {
         };
         Self {
             model: app.captions.model_id().to_owned(),
-            state: app.state().to_owned(),
+            state: app.engine.status().name().to_owned(),
             shape,
             condition: app.engine.condition(),
             engine: app.engine.counters().stats(Instant::now()),
