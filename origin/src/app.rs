@@ -15,7 +15,7 @@ use crate::cache::cold::{ColdSettings, ColdStore, ColdTier};
 use crate::cache::{ColdChoice, TieredCache};
 use crate::captions::{CaptionSources, Captions, Epochs, Sharing};
 use crate::config::{Config, ConfigError, RemoteRole};
-use crate::engine::{EngineHandle, EngineStatus};
+use crate::engine::EngineHandle;
 use crate::extract::{AdminDoor, Authenticator};
 use crate::keys::KeysError;
 use crate::model_registry::{LocalModel, ModelRegistry, admission, start_engine};

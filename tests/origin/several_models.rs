@@ -141,7 +141,7 @@ async fn the_primary_answers_until_the_levels_own_model_is_there_and_then_that_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_kept_of_one_model_is_not_served_as_anothers() {
+async fn what_was_kept_of_one_model_is_not_served_as_that_of_another() {
     let (store, cold) = (ModelStore::new(), tempfile::tempdir().unwrap());
     store.run(&["add", text(&model_fixture("tiny-llama"))]).must_succeed();
     let models = store.path();

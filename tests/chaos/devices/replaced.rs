@@ -90,7 +90,11 @@ async fn a_provider_answers_for_an_engine_that_is_gone_for_good_and_the_process_
     assert!(served.origin.is_ready().await, "who can answer is ready");
     let Ended::Answer(answer) = served.ask(&about(99)).await else { panic!("{}", served.origin.log()) };
     assert!(is_the_providers(&answer), "{answer}");
-    assert_eq!(served.told("/performance/ai").await["state"], "failed", "an operator is told of the engine itself");
+    assert_eq!(
+        served.told("/performance/ai").await["state"],
+        "failed",
+        "an operator is told of the engine itself"
+    );
     served.assert_lives();
 }
 
