@@ -165,3 +165,24 @@ fn assert_right(ended: &[Ended], right: &[Value], order: &str) {
 fn answered<'a>(ended: impl IntoIterator<Item = &'a Ended>) -> usize {
     ended.into_iter().filter(|ended| matches!(ended, Ended::Answer(_))).count()
 }
+
+/// A call that hangs as `order` says is left behind with its thread, another device is opened, and who was on the first is
+/// answered as if nothing had been.
+async fn assert_outlives_a_hang(device: FaultyDevice, busy: &str, order: &str) {
+    let mut served = Served::start(device, &WATCHFUL).await;
+    let bodies = company();
+    let right = served.answers(&bodies).await;
+    let watched = async {
+        served.until_ready(false, SOON).await;
+        served.until_ready(true, SOON).await;
+    };
+    let (ended, ()) = tokio::join!(served.struck_by(order, busy, &bodies), watched);
+    assert_right(&ended, &right, order);
+    assert_eq!(answered(&ended), COMPANY, "they are written once more: {ended:?}");
+    assert_eq!(served.condition().await["threads_abandoned"], 1);
+    assert_eq!(served.answers(&bodies).await, right);
+    // The call comes back after all, and nobody is there to take it.
+    served.device.recover();
+    assert_eq!(served.answers(&bodies).await, right);
+    served.assert_lives();
+}

@@ -168,21 +168,26 @@ async fn what_was_kept_of_one_model_is_not_served_as_that_of_another() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_room_for_one_the_other_makes_way_unless_it_is_pinned() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), keys());
-    stored(folder.path(), "tiny-llama", "fast", GIB);
-    stored(folder.path(), "tiny-qwen2", "good", GIB);
+/// An origin whose levels `ultra_fast` and `quality` have models of their own, `fast` and `good`, and room for one of them
+/// beside the primary.
+async fn with_room_for_one(folder: &Path, keys: &KeysFile) -> Origin {
+    stored(folder, "tiny-llama", "fast", GIB);
+    stored(folder, "tiny-qwen2", "good", GIB);
     let keys_file = keys.path();
     let settings = [
         ("LEDE_MODEL_ULTRA_FAST", "fast"),
         ("LEDE_MODEL_QUALITY", "good"),
-        ("LEDE_MODELS_DIR", text(folder.path())),
-        // Enough for the primary model and one more.
+        ("LEDE_MODELS_DIR", text(folder)),
         ("LEDE_MODELS_BYTES_MAX", "2147483648"),
         ("LEDE_KEYS_FILE", keys_file.as_str()),
     ];
-    let origin = Origin::start_with(free_port(), &settings).await;
+    Origin::start_with(free_port(), &settings).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_room_for_one_the_other_makes_way_unless_it_is_pinned() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), keys());
+    let origin = with_room_for_one(folder.path(), &keys).await;
     until_by(&origin, "ultra_fast", "fast").await;
     let (status, pinned) = manage(&origin, "pin", "fast").await;
     assert_eq!((status, &pinned["model"]["pinned"]), (200, &json!(true)));
@@ -219,17 +224,7 @@ async fn where_there_is_room_for_one_the_other_makes_way_unless_it_is_pinned() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_of_two_levels_that_push_one_another_out_are_all_answered() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), keys());
-    stored(folder.path(), "tiny-llama", "fast", GIB);
-    stored(folder.path(), "tiny-qwen2", "good", GIB);
-    let keys_file = keys.path();
-    let settings = [
-        ("LEDE_MODEL_ULTRA_FAST", "fast"),
-        ("LEDE_MODEL_QUALITY", "good"),
-        ("LEDE_MODELS_DIR", text(folder.path())),
-        ("LEDE_MODELS_BYTES_MAX", "2147483648"),
-        ("LEDE_KEYS_FILE", keys_file.as_str()),
-    ];
-    let origin = Origin::start_with(free_port(), &settings).await;
+    let origin = with_room_for_one(folder.path(), &keys).await;
     let call = |caller: usize| {
         let origin = &origin;
         async move {

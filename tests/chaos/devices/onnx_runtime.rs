@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use lede_tests::FaultyDevice;
 
-use super::{COMPANY, NOT_READY_WITHIN, SOON, Served, WATCHFUL, answered, assert_right, company};
+use super::{
+    COMPANY, NOT_READY_WITHIN, SOON, Served, WATCHFUL, answered, assert_outlives_a_hang, assert_right, company,
+};
 
 /// Long enough that all of a company are at it together.
 const BUSY: &str = "run slow:40 always";
@@ -34,22 +36,7 @@ async fn onnx_runtime_that_fails_is_opened_again_and_who_was_on_it_is_answered_a
 
 #[tokio::test]
 async fn onnx_runtime_that_hangs_is_left_behind_and_another_session_takes_over() {
-    let mut served = Served::start(FaultyDevice::onnx_runtime(), &WATCHFUL).await;
-    let bodies = company();
-    let right = served.answers(&bodies).await;
-    let watched = async {
-        served.until_ready(false, SOON).await;
-        served.until_ready(true, SOON).await;
-    };
-    let (ended, ()) = tokio::join!(served.struck_by("run hang 1", BUSY, &bodies), watched);
-    assert_right(&ended, &right, "hang");
-    assert_eq!(answered(&ended), COMPANY, "they are written once more: {ended:?}");
-    assert_eq!(served.condition().await["threads_abandoned"], 1);
-    assert_eq!(served.answers(&bodies).await, right);
-    // The call comes back after all, and nobody is there to take it.
-    served.device.recover();
-    assert_eq!(served.answers(&bodies).await, right);
-    served.assert_lives();
+    assert_outlives_a_hang(FaultyDevice::onnx_runtime(), BUSY, "run hang 1").await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use lede_tests::FaultyDevice;
 
-use super::{COMPANY, SOON, Served, WATCHFUL, answered, assert_right, company};
+use super::{COMPANY, SOON, Served, WATCHFUL, answered, assert_outlives_a_hang, assert_right, company};
 
 const BUSY: &str = "wait slow:20 always";
 
@@ -37,19 +37,5 @@ async fn a_vulkan_device_that_runs_out_of_memory_or_fails_in_some_other_way_at_w
 
 #[tokio::test]
 async fn a_vulkan_driver_that_hangs_is_left_behind_and_another_device_is_opened_in_the_same_process() {
-    let mut served = Served::start(FaultyDevice::vulkan(), &WATCHFUL).await;
-    let bodies = company();
-    let right = served.answers(&bodies).await;
-    let watched = async {
-        served.until_ready(false, SOON).await;
-        served.until_ready(true, SOON).await;
-    };
-    let (ended, ()) = tokio::join!(served.struck_by("wait hang 1", BUSY, &bodies), watched);
-    assert_right(&ended, &right, "hang");
-    assert_eq!(answered(&ended), COMPANY, "they are written once more: {ended:?}");
-    assert_eq!(served.condition().await["threads_abandoned"], 1);
-    assert_eq!(served.answers(&bodies).await, right);
-    served.device.recover();
-    assert_eq!(served.answers(&bodies).await, right);
-    served.assert_lives();
+    assert_outlives_a_hang(FaultyDevice::vulkan(), BUSY, "wait hang 1").await;
 }
