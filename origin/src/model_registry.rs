@@ -31,6 +31,7 @@ use self::ledger::{Found, Ledger};
 use self::loading::Wish;
 pub use self::local_model::{LocalModel, OneTokenError};
 pub use self::report::{CanaryReport, ModelReport, ModelsReport};
+use crate::engine::EngineHandle;
 use crate::models::residency::{MODELS_MAX, NoRoom, Stays};
 use crate::process_memory::resident_bytes;
 
@@ -235,6 +236,11 @@ impl ModelRegistry {
         let others = self.0.ledger().all_loaded();
         let primary = self.0.primary.iter().cloned();
         primary.chain(others.into_iter().filter(|(name, _)| self.0.sources.contains_key(name))).collect()
+    }
+
+    /// The engines of all that are loaded, the primary model's first.
+    pub fn engines(&self) -> impl Iterator<Item = EngineHandle> + use<> {
+        self.loaded().into_iter().map(|(_, local)| local.engine)
     }
 
     /// The name of the model with this name or id.

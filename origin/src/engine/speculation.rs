@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
+use super::step_times::{STEP_SIZES, size_of_step};
+
 /// Entries that are guessed at once.
 pub const GUESSED_TOKENS_MAX: usize = 4;
 /// How many latest entries have to have stood there before; the longer ones are tried first.
 const PATTERN_TOKENS: [usize; 2] = [3, 2];
-/// Steps with about as many rows are compared with each other: powers of two, the last for all that are larger.
-const SIZES: usize = 8;
 /// Steps of each kind before they are compared.
 const TRIED_STEPS: u32 = 16;
 /// After so many steps of the better kind the other is tried again.
@@ -43,7 +43,7 @@ struct Pace {
     seconds: f64,
 }
 
-/// Steps with about as many rows.
+/// Steps of one size.
 #[derive(Clone, Copy, Debug, Default)]
 struct Compared {
     plain: Pace,
@@ -56,7 +56,7 @@ struct Compared {
 #[derive(Debug)]
 pub struct Speculation {
     mode: SpeculationMode,
-    sizes: [Compared; SIZES],
+    sizes: [Compared; STEP_SIZES],
 }
 
 impl Pace {
@@ -86,7 +86,7 @@ impl Speculation {
     /// Nothing measured yet.
     #[must_use]
     pub fn new(mode: SpeculationMode) -> Self {
-        Self { mode, sizes: <[Compared; SIZES]>::default() }
+        Self { mode, sizes: <[Compared; STEP_SIZES]>::default() }
     }
 
     /// Are entries to which there is no alternative taken without being chosen?
@@ -112,10 +112,6 @@ impl Speculation {
         compared.steps_since = if was_retried { 0 } else { compared.steps_since.saturating_add(1) };
         if had_guesses { &mut compared.guessing } else { &mut compared.plain }.note(tokens, took);
     }
-}
-
-fn size_of_step(rows: usize) -> usize {
-    (rows.max(1).ilog2() as usize).min(SIZES - 1)
 }
 
 /// What came after the latest entries of `ids` when they last stood there before; at most `count_max`, often nothing.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::scheduler::{CHUNK_TOKENS_MIN, StepRoom};
 
-/// Steps with about as many rows have about the same time: powers of two, the last for all that are larger.
-const SIZES: usize = 8;
+/// Steps with about as many rows are of one size: powers of two, the last for all that are larger.
+pub(super) const STEP_SIZES: usize = 8;
 /// Steps of a size before its time is believed.
 const KNOWN_AFTER_STEPS: u32 = 4;
 /// How much the latest step counts in an average.
@@ -31,7 +31,7 @@ const LOW_TAKE_LESS: u32 = 4;
 #[derive(Debug)]
 pub struct StepTimes {
     /// Of steps that read no prompts, by rows.
-    decoding: [Average; SIZES],
+    decoding: [Average; STEP_SIZES],
     usual: Chunk,
     low: Chunk,
 }
@@ -126,8 +126,9 @@ impl StepTimes {
     }
 }
 
-fn size_of_step(rows: usize) -> usize {
-    (rows.max(1).ilog2() as usize).min(SIZES - 1)
+/// Which of the [`STEP_SIZES`] a step of `rows` rows is of.
+pub(super) fn size_of_step(rows: usize) -> usize {
+    (rows.max(1).ilog2() as usize).min(STEP_SIZES - 1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! What is read off the machine: CPU time of a thread, resident memory of the process; and medians.
 
-use std::fs;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -8,10 +7,7 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Resident bytes of this process, as the kernel counts them.
 pub(crate) fn resident_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells of a process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has memory");
-    let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("in KiB");
-    kib * 1024
+    lede_origin::process_memory::resident_bytes().expect("Linux tells of a process")
 }
 
 /// Seconds that this thread has run, not waited. Whatever else the machine does is not in it.

@@ -14,7 +14,6 @@ use super::fields::{fault, object, only};
 use super::{Unkept, log, unkept};
 use crate::app::{App, AppState};
 use crate::cache::Tier;
-use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::extract::AuthorizedBody;
 use crate::middleware::RequestContext;
@@ -60,7 +59,7 @@ pub async fn cleanup(
     let force = read(&authorized.body)?;
     log(&authorized.principal, &context, "memory cleanup");
     let before = MemoryState::of(&app).await;
-    let doors: Vec<_> = engines(&app).map(|engine| engine.door()).collect();
+    let doors: Vec<_> = app.registry.engines().map(|engine| engine.door()).collect();
     let giving_up = doors.iter().map(|door| tokio::time::timeout(ENGINE_ANSWERS_WITHIN, door.give_up_kept()));
     let given_up = join_all(giving_up).await;
     if force {
@@ -69,11 +68,6 @@ pub async fn cleanup(
     let engine_answers = given_up.into_iter().all(|given_up| given_up.unwrap_or(false));
     let after = MemoryState::of(&app).await;
     Ok(unkept(MemoryCleaned { force, engine_answers, before, after }))
-}
-
-/// Of all loaded models.
-fn engines(app: &App) -> impl Iterator<Item = EngineHandle> {
-    app.registry.loaded().into_iter().map(|(_, local)| local.engine)
 }
 
 /// Reads `{}` or `{"force": true}`.
@@ -90,7 +84,7 @@ fn read(body: &[u8]) -> Result<bool, Problem> {
 impl MemoryState {
     async fn of(app: &App) -> Self {
         let now = std::time::Instant::now();
-        let engines: Vec<_> = engines(app).map(|engine| engine.counters().stats(now)).collect();
+        let engines: Vec<_> = app.registry.engines().map(|engine| engine.counters().stats(now)).collect();
         Self {
             resident_bytes: resident_bytes(),
             kv_blocks_used: engines.iter().map(|engine| engine.kv_blocks_used).sum(),

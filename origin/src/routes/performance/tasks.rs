@@ -147,7 +147,7 @@ fn engines(app: &App, cancel: &Cancel, model: Option<&str>) -> Result<Vec<Engine
     let Some(model) = model else {
         return Ok(match cancel {
             Cancel::Ids(_) => vec![app.engine.clone()],
-            Cancel::Priority(_) => app.registry.loaded().into_iter().map(|(_, local)| local.engine).collect(),
+            Cancel::Priority(_) => app.registry.engines().collect(),
         });
     };
     let named = app.registry.name_of(model);
